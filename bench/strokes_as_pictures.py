@@ -1,0 +1,65 @@
+"""Recorded strokes as the small pictures that other digit-drawing programs make of them.
+
+    python bench/strokes_as_pictures.py pendigits.npz FOLDER [--part test]
+    python test_ann.py --drawn FOLDER
+
+Each digit is drawn on a canvas of 448 pixels with a round pen of 55, its longer side (of the pen's middle
+line) 45 to 75 % of the canvas, off the middle by up to 12 % of the canvas each way, then shrunk to 28 x 28
+by plain averaging: small, thick, off centre. The files are named LABEL_number.png.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import commandline
+import dataset
+
+CANVAS, PEN = 448, 55
+
+
+def shrunk(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """One digit as such a picture, uint8 (28, 28), light on dark."""
+    from PIL import Image, ImageDraw
+
+    points = np.concatenate(strokes).astype(np.float64)
+    low, high = points.min(axis=0), points.max(axis=0)
+    scale = rng.uniform(0.45, 0.75) * CANVAS / max((high - low).max(), 1)
+    middle = CANVAS / 2 + rng.uniform(-0.12, 0.12, 2) * CANVAS
+    picture = Image.new("L", (CANVAS, CANVAS), 0)
+    draw = ImageDraw.Draw(picture)
+    for stroke in strokes:
+        places = (stroke - (low + high) / 2) * scale + middle
+        draw.line([tuple(place) for place in places], fill=255, width=PEN)
+        for x, y in places:
+            draw.ellipse([x - PEN / 2, y - PEN / 2, x + PEN / 2, y + PEN / 2], fill=255)
+    return np.asarray(picture.resize((28, 28), Image.Resampling.BOX))
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = commandline.Parser(__doc__)
+    parser.add_argument("strokes", metavar="FILE", help="recorded drawings, .npz")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where the pictures go")
+    parser.add_argument("--part", choices=("test", "choose", "all"), default="test", help="of the drawings")
+    parser.add_argument("--seed", type=commandline.seed, default=1, help="of sizes and places")
+    arguments = parser.parse_args(argv)
+
+    from PIL import Image
+
+    drawings = dataset.load_drawings(arguments.strokes)
+    if drawings.is_test is not None and arguments.part != "all":
+        drawings = dataset.select(drawings, drawings.is_test == (arguments.part == "test"))
+    rng = np.random.default_rng(arguments.seed)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for number, (strokes, label) in enumerate(zip(drawings.strokes, drawings.labels, strict=True)):
+        Image.fromarray(shrunk(strokes, rng)).save(arguments.folder / f"{label}_{number:05}.png")
+    print(f"{len(drawings):,} pictures in {arguments.folder}")
+
+
+if __name__ == "__main__":
+    commandline.run(main)

@@ -1,0 +1,117 @@
+"""What several test modules share: small data, and models that are trained on it once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# A test's run is nobody's business but the test's.
+os.environ["WANDB_MODE"] = "offline"
+os.environ.pop("WANDB_API_KEY", None)
+
+
+class Script:
+    """Runs the toolkit's scripts as a person does, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def arguments(self, *words: object) -> list[str]:
+        return [sys.executable, str(ROOT / str(words[0])), *map(str, words[1:])]
+
+    def __call__(
+        self, *words: object, status: int = 0, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.arguments(*words),
+            cwd=self.folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == status, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if status == 2:
+            assert "Traceback" not in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        return done
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    return Script(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def digits_fit():
+    import dataset
+
+    return dataset.load("fit", dataset="digits", limit=600)
+
+
+@pytest.fixture(scope="session")
+def digits_choose():
+    import dataset
+
+    return dataset.load("choose", dataset="digits")
+
+
+def silent_run():
+    """A run that writes and prints nothing."""
+    import tracking
+
+    return tracking.Run("test", {}, quiet=True, directory=False)
+
+
+@pytest.fixture(scope="session")
+def softmax_model(digits_fit, digits_choose):
+    import train_softmax
+
+    return train_softmax.train(digits_fit, digits_choose, seed=0, run=silent_run(), epochs=10)[0]
+
+
+@pytest.fixture(scope="session")
+def ann_model(digits_fit, digits_choose):
+    import train_ann
+
+    config = {
+        "conv_channels": [8, 16],
+        "convs_per_stage": 1,
+        "head": "flatten",
+        "epochs": 8,
+        "batch_size": 32,
+    }
+    return train_ann.train(digits_fit, digits_choose, seed=0, run=silent_run(), **config)[0]
+
+
+@pytest.fixture(scope="session")
+def svm_model(digits_fit, digits_choose):
+    import train_svm
+
+    return train_svm.train(digits_fit, digits_choose, seed=0, run=silent_run(), jobs=1)[0]
+
+
+@pytest.fixture(params=["softmax", "ann", "svm"])
+def model(request):
+    """Each of the three trained models in turn."""
+    return request.getfixturevalue(f"{request.param}_model")
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> str:
+    """The folder of the real MNIST; tests that need it are left out where there is none."""
+    folder = os.environ.get("MNIST_DIR")
+    if not folder:
+        pytest.skip("needs MNIST: set MNIST_DIR to its folder")
+    return str(Path(folder).resolve())
+
+
+@pytest.fixture
+def random_images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (7, 28, 28), dtype=np.uint8)

@@ -1,0 +1,139 @@
+"""The network's description, its training's choices, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import silent_run
+
+import train_ann
+from ann import ACTIVATIONS, ANN
+from classifier import InputError
+
+SMALL = {"conv_channels": [4], "convs_per_stage": 1, "epochs": 1, "batch_size": 64, "device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"conv_channels": [], "hidden": [32]},
+        {"conv_channels": [], "hidden": []},
+        {"conv_channels": [4, 8, 8, 8], "head": "flatten"},
+        {
+            "conv_channels": [4, 8],
+            "pooling": "average",
+            "head": "average",
+            "hidden": [16, 16],
+            "dropout": 0.3,
+        },
+        {
+            "conv_channels": [4, 8],
+            "pooling": "stride",
+            "head": "flatten",
+            "kernel_size": 5,
+            "batch_norm": False,
+        },
+        {"conv_channels": [4], "convs_per_stage": 3, "kernel_size": 1, "batch_norm": False, "hidden": [8]},
+        *({"conv_channels": [4], "activation": name} for name in ACTIVATIONS),
+    ],
+)
+def test_every_description_builds_saves_and_answers(config, random_images, tmp_path):
+    model = ANN(**config)
+    probabilities = model.predict_proba(random_images)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(ANN.load(tmp_path / "model").predict_proba(random_images), probabilities)
+
+
+def test_parameters_are_counted():
+    # 4 kernels of 3 x 3, a scale and a shift of each channel, and 4 x 10 weights with 10 biases.
+    assert ANN(conv_channels=[4], convs_per_stage=1, head="max").parameters_count == 36 + 8 + 50
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"activation": "Relu"}, "known are ReLU, PReLU, LeakyReLU, ELU, GELU, SiLU, Tanh"),
+        ({"pooling": "min"}, "known are max, average, stride"),
+        ({"head": "min"}, "known are flatten, max, average"),
+        ({"kernel_size": 4}, "odd kernel size"),
+        ({"dropout": 1.0}, "dropout from 0 to below 1"),
+        ({"conv_channels": [8] * 5}, "up to 4 convolutional stages"),
+        ({"conv_channels": [0]}, "conv_channels from 1 to 4096"),
+        ({"hidden": [-3]}, "hidden from 1 to 4096"),
+        ({"convs_per_stage": 0}, "1 to 8 convolutions"),
+    ],
+)
+def test_a_wrong_description_is_refused(config, said):
+    with pytest.raises(InputError, match=said):
+        ANN(**config)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"optimizer": "adam"}, "known are SGD, RMSprop, Adam, NAdam, AdamW"),
+        ({"loss": "hinge"}, "known are cross-entropy, margin, mse"),
+        ({"schedule": "linear"}, "known are one-cycle, cosine, step, constant"),
+        ({"device": "gpu"}, "known are auto, cpu, cuda, mps"),
+        ({"learning_rate": 0.0}, "wanted learning_rate"),
+        ({"epochs": 0}, "wanted epochs"),
+        ({"batchsize": 3}, "unknown configuration batchsize"),
+    ],
+)
+def test_a_wrong_training_is_refused(config, said, digits_fit):
+    with pytest.raises(InputError, match=said):
+        train_ann.train(digits_fit, None, seed=0, run=silent_run(), **config)
+
+
+@pytest.mark.parametrize("optimizer", train_ann.OPTIMIZERS)
+@pytest.mark.parametrize("loss", train_ann.LOSSES)
+def test_every_optimizer_and_loss_learns(optimizer, loss, digits_fit):
+    config = {
+        **SMALL,
+        "conv_channels": [],
+        "hidden": [32],
+        "batch_size": 32,
+        "epochs": 6,
+        "optimizer": optimizer,
+        "loss": loss,
+    }
+    config["learning_rate"] = {"SGD": 0.1, "RMSprop": 0.0005}.get(optimizer, 0.01)
+    run = silent_run()
+    train_ann.train(digits_fit, None, seed=0, run=run, **config)
+    assert run.epochs[-1]["fit_accuracy"] > 0.7
+
+
+@pytest.mark.parametrize("schedule", train_ann.SCHEDULES)
+def test_schedules_stay_within_the_highest_rate(schedule):
+    rates = [train_ann._rate(schedule, step / 100) for step in range(100)]
+    assert max(rates) == pytest.approx(1, abs=0.01)
+    assert min(rates) >= 0
+    assert rates[-1] == (1 if schedule == "constant" else pytest.approx(0, abs=0.02))
+
+
+def test_the_same_seed_trains_the_same_network(digits_fit, digits_choose):
+    runs = [silent_run() for _ in range(3)]
+    models = [
+        train_ann.train(digits_fit, digits_choose, seed=seed, run=run, **SMALL, augment=1.0, dropout=0.1)[0]
+        for seed, run in zip((5, 5, 6), runs, strict=True)
+    ]
+    for name, array in models[0].arrays().items():
+        np.testing.assert_array_equal(array, models[1].arrays()[name])
+    assert any((array != models[2].arrays()[name]).any() for name, array in models[0].arrays().items())
+
+
+def test_a_diverging_training_says_so(digits_fit):
+    with pytest.raises(InputError, match="not finite at epoch 1; try a smaller --learning-rate"):
+        train_ann.train(
+            digits_fit, None, seed=0, run=silent_run(), **{**SMALL, "batch_norm": False},
+            optimizer="SGD", learning_rate=100.0, schedule="constant", loss="cross-entropy", activation="ELU",
+        )  # fmt: skip
+
+
+def test_bfloat16_is_taken_only_where_the_processor_has_instructions_for_it(monkeypatch):
+    for fast in (False, True):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda fast=fast: fast, raising=False)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+        assert train_ann._pick_device("cpu") == (torch.device("cpu"), fast)

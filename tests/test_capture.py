@@ -1,0 +1,293 @@
+"""Capturing without a screen: the recorder, its order, resuming, imports and exports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import capture
+from capture import Recorder, complete, export_pictures, import_sets, load_set, writer_name
+from classifier import ROOT, Classifier, InputError
+from dataset import Drawings, load_drawings, load_drawn, save_drawings
+from framing import frame_strokes
+
+
+def strokes_of(digit: int, seed: int = 0) -> list[np.ndarray]:
+    """A scribble that is another one for each digit and seed."""
+    rng = np.random.default_rng((digit, seed))
+    return [rng.integers(50, 450, (12, 2)).astype(np.int16) for _ in range(1 + digit % 3)]
+
+
+def recorder_of(path: Path, writer: str = "anna", *, per_digit: int = 2, seed: int = 0) -> Recorder:
+    return Recorder(path, writer, per_digit=per_digit, rng=np.random.default_rng(seed))
+
+
+def draw(recorder: Recorder, count: int, seed: int = 0) -> list[int]:
+    """Record so many drawings as a person would; the digits that were asked for."""
+    asked = []
+    for number in range(count):
+        assert recorder.wanted is not None
+        asked.append(recorder.wanted)
+        strokes = strokes_of(recorder.wanted, seed + number)
+        assert recorder.predict_proba(frame_strokes(strokes)) is None
+        recorder.record(strokes)
+    return asked
+
+
+def test_it_is_a_classifier_that_has_no_answer(tmp_path):
+    recorder = recorder_of(tmp_path / "a.npz")
+    assert isinstance(recorder, Classifier)
+    assert recorder.predict(np.zeros((28, 28), np.uint8)) is None
+    assert recorder.predict_proba(np.zeros((3, 28, 28), np.uint8)) is None
+    with pytest.raises(ValueError, match="uint8"):
+        recorder.predict_proba(np.zeros((28, 28)))
+
+
+def test_each_drawing_is_saved_when_it_is_confirmed(tmp_path):
+    path = tmp_path / "sub" / "a.npz"
+    recorder = recorder_of(path)
+    assert not path.exists()
+    strokes = strokes_of(recorder.wanted)
+    label, image = recorder.wanted, frame_strokes(strokes)
+    recorder.predict_proba(image)
+    recorder.record(strokes)
+    saved = load_drawings(path)
+    assert saved.labels.tolist() == [label]
+    assert saved.writers.tolist() == ["anna"]
+    assert np.array_equal(saved.images[0], image)
+    assert saved.times[0] > 1_700_000_000
+    assert saved.times.dtype == np.int64
+    assert all(np.array_equal(a, b) for a, b in zip(saved.strokes[0], strokes, strict=True))
+    assert np.array_equal(frame_strokes(saved.strokes[0]), saved.images[0])
+    assert np.array_equal(load_drawn(path).images, saved.images)
+
+
+def test_the_order_is_random_and_balanced(tmp_path):
+    recorder = recorder_of(tmp_path / "a.npz", per_digit=3)
+    asked = draw(recorder, 30)
+    for start in (0, 10, 20):
+        assert sorted(asked[start : start + 10]) == list(range(10)), "each round asks for each digit"
+    assert asked[:10] != asked[10:20] != list(range(10))
+    assert recorder.wanted is None
+    recorder.record(strokes_of(0))
+    assert len(recorder.drawings) == 30, "nothing is recorded when nothing is asked for"
+    other = recorder_of(tmp_path / "b.npz", per_digit=3, seed=1)
+    assert draw(other, 30) != asked
+
+
+def test_it_goes_on_where_it_was_left(tmp_path):
+    path = tmp_path / "a.npz"
+    first = draw(recorder_of(path), 7)
+    again = recorder_of(path, seed=5)
+    assert again.counts().sum() == 7
+    rest = draw(again, 13)
+    assert sorted(first + rest) == sorted(list(range(10)) * 2)
+    assert sorted(first + rest[:3]) == list(range(10)), "the first round is finished first"
+    assert recorder_of(path).wanted is None
+    assert recorder_of(path, per_digit=3).wanted is not None
+
+
+def test_two_writers_in_one_file_are_counted_apart(tmp_path):
+    path = tmp_path / "group.npz"
+    draw(recorder_of(path, "anna"), 4)
+    ben = recorder_of(path, "benedikt")
+    assert ben.counts().sum() == 0
+    draw(ben, 2)
+    assert load_drawings(path).writers.tolist() == ["anna"] * 4 + ["benedikt"] * 2
+    anna = recorder_of(path, "anna")
+    anna.redo()
+    assert load_drawings(path).writers.tolist() == ["anna"] * 3 + ["benedikt"] * 2
+
+
+def test_redo_drops_the_last_and_asks_for_it_again(tmp_path):
+    path = tmp_path / "a.npz"
+    recorder = recorder_of(path)
+    assert not recorder.redo()
+    asked = draw(recorder, 5)
+    assert recorder.redo()
+    assert recorder.wanted == asked[-1]
+    assert load_drawings(path).labels.tolist() == asked[:-1]
+    assert recorder.redo()
+    assert recorder.wanted == asked[-2]
+    draw(recorder, 17)
+    assert recorder.counts().tolist() == [2] * 10
+
+
+def test_what_was_recorded_survives_a_kill(tmp_path):
+    program = (
+        "import os, signal, sys\n"
+        f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
+        "from pathlib import Path\n"
+        "from test_capture import draw, recorder_of\n"
+        "draw(recorder_of(Path('a.npz')), 3)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, timeout=60)
+    assert ended.returncode == -9
+    assert recorder_of(tmp_path / "a.npz").counts().sum() == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_drawing_that_cannot_be_saved_is_not_counted(tmp_path, monkeypatch):
+    recorder = recorder_of(tmp_path / "a.npz")
+    draw(recorder, 1)
+
+    def full(path, drawings):
+        raise OSError(28, "No space left on device")
+
+    wanted = recorder.wanted
+    monkeypatch.setattr(capture, "save_drawings", full)
+    with pytest.raises(OSError, match="No space"):
+        recorder.record(strokes_of(1))
+    assert len(recorder.drawings) == 1
+    assert recorder.wanted == wanted
+    with pytest.raises(OSError, match="No space"):
+        recorder.redo()
+    assert len(recorder.drawings) == 1
+
+
+def test_a_file_that_another_program_changed_is_not_overwritten(tmp_path):
+    path = tmp_path / "a.npz"
+    one, two = recorder_of(path, "anna"), recorder_of(path, "ben")
+    draw(one, 2)
+    with pytest.raises(InputError, match="another program"):
+        two.record(strokes_of(1))
+    assert load_drawings(path).writers.tolist() == ["anna", "anna"]
+
+
+def test_files_that_are_not_ours_are_refused_and_left_alone(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_text("not an archive")
+    with pytest.raises(InputError, match=r"a\.npz"):
+        recorder_of(path)
+    assert path.read_text() == "not an archive"
+    parts = Drawings([strokes_of(1)], np.array([1]), np.array([3]), is_test=np.array([True]))
+    save_drawings(tmp_path / "parts.npz", parts)
+    with pytest.raises(InputError, match="divided into parts"):
+        recorder_of(tmp_path / "parts.npz")
+
+
+def test_a_set_without_images_and_times_is_completed(tmp_path):
+    save_drawings(tmp_path / "a.npz", Drawings([strokes_of(4)], np.array([4]), np.array([17], np.uint8)))
+    drawings = load_set(tmp_path / "a.npz")
+    assert np.array_equal(drawings.images[0], frame_strokes(strokes_of(4)))
+    assert drawings.writers.tolist() == ["17"]
+    assert drawings.times.tolist() == [0]
+    assert complete(Drawings([], np.zeros(0, np.int64), np.zeros(0, str))).images.shape == (0, 28, 28)
+
+
+def test_export_and_import_give_the_same_images(tmp_path):
+    path, folder = tmp_path / "a.npz", tmp_path / "pictures"
+    draw(recorder_of(path, "anna_b"), 6)
+    drawings = load_set(path)
+    assert export_pictures(drawings, folder) == 6
+    names = sorted(file.name for file in folder.iterdir())
+    assert names[0].endswith(".png")
+    assert names == sorted(f"{label}_anna_b_{n:04}.png" for n, label in enumerate(drawings.labels, start=1))
+    with Image.open(folder / names[0]) as picture:
+        assert picture.size == (28, 28)
+        assert picture.mode == "L"
+    assert import_sets(tmp_path / "b.npz", [folder]) == (6, 6)
+    again = load_drawings(tmp_path / "b.npz")
+    order = np.argsort([name for name in (f"{label}_{n:04}" for n, label in enumerate(drawings.labels))])
+    assert np.array_equal(again.images, drawings.images[order])
+    assert np.array_equal(again.labels, drawings.labels[order])
+    assert set(again.writers) == {"anna_b"}
+    assert again.strokes == [[]] * 6
+    assert np.array_equal(load_drawn(tmp_path / "b.npz").images, again.images)
+
+
+def test_importing_twice_adds_nothing(tmp_path):
+    draw(recorder_of(tmp_path / "a.npz", "anna"), 5)
+    draw(recorder_of(tmp_path / "b.npz", "ben"), 4)
+    export_pictures(load_set(tmp_path / "a.npz"), tmp_path / "pictures")
+    group = tmp_path / "group.npz"
+    sources = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    assert import_sets(group, sources) == (9, 9)
+    assert import_sets(group, [*sources, *sources]) == (0, 9)
+    assert import_sets(group, [tmp_path / "pictures"]) == (0, 9), "these are the same drawings' pictures"
+    saved = load_drawings(group)
+    assert saved.writers.tolist() == ["anna"] * 5 + ["ben"] * 4
+    assert all(saved.strokes)
+
+
+def test_pictures_from_elsewhere_are_framed(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    large = np.full((200, 150), 255, np.uint8)
+    large[40:160, 70:80] = 0  # a 1, black on white
+    Image.fromarray(large).save(folder / "1_from elsewhere.png")
+    Image.fromarray(large).convert("RGBA").save(folder / "1_x_7.PNG")
+    (folder / "notes.txt").write_text("no picture")
+    Image.fromarray(large).save(folder / "cover.png")
+    assert import_sets(tmp_path / "a.npz", [folder]) == (2, 2)
+    saved = load_drawings(tmp_path / "a.npz")
+    assert saved.labels.tolist() == [1, 1]
+    assert sorted(saved.writers.tolist()) == ["from elsewhere", "x"]
+    assert saved.images[0].max() == 255
+    assert saved.images[0][0].max() == 0
+    assert 15 <= np.count_nonzero(saved.images[0].any(axis=1)) <= 24
+
+
+def test_an_import_that_fails_adds_nothing(tmp_path):
+    draw(recorder_of(tmp_path / "a.npz"), 2)
+    before = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "3_x.png").write_text("no picture")
+    draw(recorder_of(tmp_path / "b.npz"), 2, seed=9)
+    for bad in ("empty", "bad", "missing"):
+        with pytest.raises(InputError, match=bad):
+            import_sets(tmp_path / "a.npz", [tmp_path / "b.npz", tmp_path / bad])
+    assert (tmp_path / "a.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["anna", "Zoë", "a.b", "writer-7", "x" * 64, "3"])
+def test_writers_names_that_can_name_a_file(name):
+    assert writer_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "../x",
+        ".hidden",
+        "end.",
+        "a b",
+        "con",
+        "NUL",
+        "nul.txt",
+        "x" * 65,
+        "a\n",
+        "-x",
+    ],
+)
+def test_writers_names_that_cannot(name):
+    import argparse
+
+    with pytest.raises(argparse.ArgumentTypeError):
+        writer_name(name)
+
+
+def test_command_line(script, tmp_path):
+    draw(recorder_of(tmp_path / "a.npz", "anna"), 3)
+    done = script("capture.py", "--output", "group.npz", "--import", "a.npz", "--export", "pictures")
+    assert done.stdout.splitlines() == ["3 new drawings; group.npz holds 3.", "3 pictures are in pictures."]
+    assert len(list((tmp_path / "pictures").glob("?_anna_*.png"))) == 3
+    assert "--writer" in script("capture.py", status=2).stderr
+    assert "--writer" in script("capture.py", "--output", "x.npz", status=2).stderr
+    assert "cannot name a file" in script("capture.py", "--writer", "../x", status=2).stderr
+    assert "nothing.npz" in script("capture.py", "--output", "nothing.npz", "--export", "p", status=2).stderr
+    assert "nothing" in script("capture.py", "--writer", "x", "--import", "nothing", status=2).stderr
+    assert not (tmp_path / "captured").exists()
+    assert "display" in script("capture.py", "--writer", "x", status=2, DISPLAY="").stderr

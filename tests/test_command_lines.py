@@ -1,0 +1,55 @@
+"""Every script answers --help at once, and bad flags with one sentence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from classifier import ROOT
+
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if "commandline.run(main)" in path.read_text())
+HEAVY = {"torch", "torchvision", "sklearn", "matplotlib", "wandb", "optuna", "pandas"}
+
+# What was imported says more than a time: a slow machine is no failure.
+PROBE = """
+import json, os, runpy, sys
+sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    print(json.dumps([end.code, sorted(sys.modules)]))
+"""
+
+
+def start(script: str, *words: str, cwd=None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROBE, str(ROOT / script), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+
+
+def test_all_scripts_are_found():
+    assert {"train_softmax.py", "train_ann.py", "train_svm.py", "dataset.py"} <= set(SCRIPTS)
+    assert {"test_softmax.py", "test_ann.py", "test_svm.py"} <= set(SCRIPTS)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_imports_nothing_heavy(script, tmp_path):
+    ended = start(script, "--help", cwd=tmp_path)
+    assert ended.stderr == ""
+    code, modules = json.loads(ended.stdout.splitlines()[-1])
+    assert code == 0
+    assert ended.stdout.startswith("usage: ")
+    assert sorted(HEAVY & set(modules)) == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_unknown_flag_is_refused_in_one_sentence(script, tmp_path):
+    ended = start(script, "--no-such-flag", cwd=tmp_path)
+    code, _ = json.loads(ended.stdout.splitlines()[-1])
+    assert code == 2
+    assert ended.stderr.count("\n") == 1
+    assert "--no-such-flag" in ended.stderr

@@ -1,0 +1,127 @@
+"""The SVM's own decision function against scikit-learn's, its features, its calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+import svm
+from classifier import InputError
+from svm import SVM
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"kernel": "rbf", "gamma": 1.0, "C": 3.0},
+        {"kernel": "rbf", "gamma": 0.02, "C": 5.0, "features": "pixels"},
+        {"kernel": "linear", "features": "deslanted", "C": 0.1},
+        {"kernel": "poly", "degree": 2, "gamma": 0.5, "coef0": 1.0},
+        {"kernel": "sigmoid", "gamma": 0.2, "coef0": -0.5},
+        {"kernel": "rbf", "gamma": 0.05, "features": "deslanted", "pca": 30},
+    ],
+)
+def test_decisions_are_those_of_scikit_learn(config, digits_fit, digits_choose):
+    ours = SVM(**config).fit(digits_fit.images, digits_fit.labels, jobs=1)
+    features = ours._project(svm.extract(digits_fit.images, ours.config["features"]))
+    known = {name: ours.config[name] for name in ("kernel", "C", "gamma", "degree", "coef0")}
+    theirs = SVC(**known, decision_function_shape="ovo").fit(features, digits_fit.labels)
+    expected = theirs.decision_function(
+        ours._project(svm.extract(digits_choose.images, ours.config["features"]))
+    )
+    np.testing.assert_allclose(ours.decision_function(digits_choose.images), expected, atol=2e-3)
+    assert ours.support_count == len(theirs.support_)
+
+
+def test_gamma_none_is_scikit_learns_scale(digits_fit):
+    machine = SVM(gamma=None, features="pixels").fit(digits_fit.images, digits_fit.labels, jobs=1)
+    assert machine.config["gamma"] == pytest.approx(1 / (784 * svm.pixels(digits_fit.images).var()), rel=1e-4)
+
+
+def test_pairs_fitted_in_parallel_or_taken_over_give_the_same_machine(digits_fit):
+    kept = {}
+    alone = SVM().fit(digits_fit.images, digits_fit.labels, jobs=1, on_pair=kept.__setitem__)
+    assert sorted(kept) == list(range(45))
+    together = SVM().fit(digits_fit.images, digits_fit.labels, jobs=2)
+    resumed = SVM().fit(
+        digits_fit.images, digits_fit.labels, jobs=1, fitted={pair: kept[pair] for pair in range(0, 45, 2)}
+    )
+    for name, array in alone.arrays().items():
+        np.testing.assert_array_equal(array, together.arrays()[name])
+        np.testing.assert_array_equal(array, resumed.arrays()[name])
+
+
+def test_calibration_lowers_the_log_loss_and_changes_no_answer(digits_fit, digits_choose):
+    machine = SVM().fit(digits_fit.images, digits_fit.labels, jobs=1)
+    rows = np.arange(len(digits_choose))
+
+    def log_loss() -> float:
+        return -np.log(machine.predict_proba(digits_choose.images)[rows, digits_choose.labels]).mean()
+
+    before, answers = log_loss(), machine.predict(digits_choose.images)
+    machine.calibrate(digits_choose.images, digits_choose.labels)
+    best = log_loss()
+    assert best < before
+    np.testing.assert_array_equal(machine.predict(digits_choose.images), answers)
+    for factor in (0.9, 1.1):
+        machine.temperature *= factor
+        assert log_loss() >= best
+        machine.temperature /= factor
+
+
+@pytest.mark.parametrize(("name", "length"), [(name, entry[1]) for name, entry in svm.FEATURES.items()])
+def test_features_have_their_length_and_are_finite(name, length, random_images):
+    blank = np.zeros((2, 28, 28), np.uint8)
+    for images in (random_images, blank, 255 - blank):
+        features = svm.extract(images, name)
+        assert features.shape == (len(images), length)
+        assert features.dtype == np.float32
+        assert np.isfinite(features).all()
+
+
+def test_deslanting_centres_a_digit_and_sets_it_upright():
+    y, x = np.mgrid[:28, :28]
+    slanted = (np.clip(2 - np.abs(x - 11 - 0.4 * (y - 15)), 0, 1) * (np.abs(y - 15) <= 8) * 255).astype(
+        np.uint8
+    )
+    upright = svm.deslant(slanted[None])[0]
+    mean_x, mean_y = (
+        upright.sum(axis=0) @ np.arange(28),
+        upright.sum(axis=1) @ np.arange(28),
+    ) / upright.sum()
+    assert mean_x == pytest.approx(13.5, abs=0.05)
+    assert mean_y == pytest.approx(13.5, abs=0.05)
+    covariance = (upright * (x - mean_x) * (y - mean_y)).sum() / upright.sum()
+    assert covariance == pytest.approx(0, abs=0.3)  # before it was about 9
+
+
+def test_oriented_gradients_do_not_change_with_the_place(digits_fit):
+    image = digits_fit.images[0]
+    shrunk = np.zeros((28, 28), np.uint8)
+    shrunk[6:20, 6:20] = image[::2, ::2]
+    moved = np.roll(shrunk, (3, -2), axis=(0, 1))
+    np.testing.assert_allclose(svm.hog(shrunk[None]), svm.hog(moved[None]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"kernel": "RBF"}, "known are linear, poly, rbf, sigmoid"),
+        ({"features": "sift"}, "known are pixels, deslanted, hog"),
+        ({"C": 0.0}, "C above 0"),
+        ({"C": float("nan")}, "C above 0"),
+        ({"gamma": -1.0}, "gamma above 0"),
+        ({"degree": 0}, "degree from 1"),
+        ({"coef0": float("inf")}, "finite coef0"),
+        ({"pca": 553}, "0 to 552 principal components"),
+    ],
+)
+def test_a_wrong_machine_is_refused(config, said):
+    with pytest.raises(InputError, match=said):
+        SVM(**config)
+
+
+def test_a_missing_digit_is_named(digits_fit):
+    with pytest.raises(InputError, match=r"none of \[3, 7\]"):
+        SVM().fit(digits_fit.images, np.where(np.isin(digits_fit.labels, [3, 7]), 1, digits_fit.labels))

@@ -1,0 +1,247 @@
+"""The training scripts as a person runs them: records, resuming, flags, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+import classifier
+from ann import ANN
+from classifier import read_arrays
+from svm import SVM
+
+DIGITS = ("--dataset", "digits", "--wandb", "disabled")
+QUICK = {
+    "softmax": ("--epochs", 3, "--batch-size", 32),
+    "ann": (
+        "--conv-channels",
+        "8,16",
+        "--convs-per-stage",
+        1,
+        "--epochs",
+        3,
+        "--batch-size",
+        16,
+        "--head",
+        "flatten",
+    ),
+    "svm": ("--C", 2.0, "--jobs", 1),
+}
+
+
+@pytest.mark.parametrize("kind", QUICK)
+def test_a_training_leaves_a_model_and_a_record(script, kind):
+    done = script(
+        f"train_{kind}.py", *DIGITS, *QUICK[kind], "--limit", 500, "--augment", "--output", "m.safetensors"
+    )
+    assert "On the 143 images of digits/choose: accuracy" in done.stdout
+    assert "Model:  m.safetensors" in done.stdout
+    (run,) = (script.folder / "runs").iterdir()
+    record = json.loads((run / "config.json").read_text())
+    assert record["config"]["config"]["augment"] == 1.0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["status"] == "finished"
+    assert metrics["accuracy"] > 0.5
+    assert (run / "confusion.png").stat().st_size > 10_000
+    assert (run / "checkpoint.safetensors").is_file()
+    header = read_arrays(script.folder / "m.safetensors")[1]
+    assert header["trained_on"]["images"] == "digits/fit"
+    assert header["trained_on"]["count"] == 500
+    assert header["trained_on"]["config"]["augment"] == 1.0
+    assert header["metrics"]["accuracy"] == metrics["accuracy"]
+    if kind != "svm":
+        epochs = [json.loads(line) for line in (run / "epochs.jsonl").read_text().splitlines()]
+        assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
+        for epoch in epochs:
+            assert {"fit_loss", "fit_accuracy", "choose_loss", "choose_accuracy"} <= set(epoch)
+        assert (run / "learning_curve.png").stat().st_size > 10_000
+        assert done.stdout.count("epoch ") == 3
+
+    tested = script(
+        f"test_{kind}.py", "--model", "m.safetensors", "--dataset", "digits", "--json", "out.json"
+    )
+    assert "trained on 500 images of digits/fit with augmentation" in tested.stdout
+    assert json.loads((script.folder / "out.json").read_text())["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("kind", QUICK)
+def test_a_killed_training_goes_on_to_the_same_model(script, kind):
+    words = [f"train_{kind}.py", *DIGITS, *QUICK[kind], "--augment", "0.5", "--quiet"]
+    if kind != "svm":
+        words += ["--epochs", 6]
+    script(*words, "--output", "whole.safetensors")
+    runs = script.folder / "runs"
+    (first,) = runs.iterdir()
+    process = subprocess.Popen(
+        script.arguments(*words, "--output", "resumed.safetensors"),
+        cwd=script.folder,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = [run for run in runs.iterdir() if run != first and (run / "checkpoint.safetensors").is_file()]
+        if found:
+            break
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (run,) = found
+    assert not (script.folder / "resumed.safetensors").exists()
+    script(f"train_{kind}.py", "--resume", run, "--quiet")
+    one, other = (read_arrays(script.folder / f"{name}.safetensors") for name in ("whole", "resumed"))
+    assert one[1]["config"] == other[1]["config"]
+    for name, array in one[0].items():
+        np.testing.assert_array_equal(array, other[0][name])
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(script):
+    process = subprocess.Popen(
+        script.arguments(
+            "train_ann.py", *DIGITS, *QUICK["ann"], "--epochs", 500, "--output", "m.safetensors"
+        ),
+        cwd=script.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    (run,) = (script.folder / "runs").iterdir()
+    assert f"python train_ann.py --resume {run.relative_to(script.folder)}" in out
+    assert json.loads((run / "metrics.json").read_text())["status"] == "interrupted"
+    assert (run / "checkpoint.safetensors").is_file()
+
+
+def test_models_of_one_kind_are_not_resumed_as_another(script):
+    script("train_softmax.py", *DIGITS, *QUICK["softmax"], "--quiet", "--output", "m.safetensors")
+    (run,) = (script.folder / "runs").iterdir()
+    assert "is a run of train-softmax" in script("train_ann.py", "--resume", run, status=2).stderr
+    assert "no run's folder" in script("train_ann.py", "--resume", "elsewhere", status=2).stderr
+    script("train_softmax.py", "--resume", run, "--quiet")
+
+
+def test_final_fits_on_everything_and_chooses_on_nothing(script):
+    for kind, reader in (("ann", ANN), ("svm", SVM)):
+        done = script(f"train_{kind}.py", *DIGITS, *QUICK[kind], "--final", "--output", f"{kind}.safetensors")
+        assert "Trained on 1,437 images of digits/all" in done.stdout
+        assert "choose" not in done.stdout
+        model = reader.load(script.folder / f"{kind}.safetensors")
+        assert "accuracy" not in model.metrics
+        # Still calibrated: no image is answered with the same certainty as with the temperature 1.
+        assert kind == "ann" or model.temperature < 0.9
+
+
+def test_same_seed_same_metrics(script):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        script(
+            "train_ann.py",
+            *DIGITS,
+            *QUICK["ann"],
+            "--augment",
+            "--seed",
+            seed,
+            "--quiet",
+            "--output",
+            f"{name}.st",
+        )
+    metrics = [read_arrays(script.folder / f"{name}.st")[1]["metrics"] for name in "abc"]
+    for one in metrics:
+        one.pop("train_seconds")
+    assert metrics[0] == metrics[1]
+    assert metrics[0] != metrics[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train_ann.py", "--activation", "Relu"), "known are ReLU"),
+        (("train_ann.py", "--epochs", "0"), "wanted epochs from 1"),
+        (("train_ann.py", "--epochs", "three"), "invalid int value: 'three'"),
+        (("train_ann.py", "--conv-channels", "8,x"), "not a list of whole numbers"),
+        (("train_ann.py", "--augment", "-1"), "wanted augment from 0"),
+        (("train_ann.py", "--limit", "0"), "0 is less than 1"),
+        (("train_ann.py", "--seed", "-1"), "not from 0"),
+        (("train_ann.py", "--wandb", "maybe"), "invalid choice: 'maybe'"),
+        (("train_ann.py", "--whatever"), "unrecognized arguments: --whatever"),
+        (("train_svm.py", "--kernel", "RBF"), "known are linear, poly, rbf, sigmoid"),
+        (("train_svm.py", "--C", "0"), "wanted C above 0"),
+        (("train_svm.py", "--limit", "9"), "images of every digit"),
+        (("train_softmax.py", "--learning-rate", "1e9"), "wanted learning_rate"),
+    ],
+)
+def test_a_wrong_command_line_gets_one_sentence(script, words, said):
+    assert said in script(*words, *DIGITS, status=2).stderr
+    assert not (script.folder / "m.safetensors").exists()
+
+
+def test_missing_data_gets_one_sentence(script):
+    for name in ("train_softmax.py", "dataset.py"):
+        # The proxy takes no connection: nothing can be downloaded, whatever the machine reaches.
+        nowhere = {
+            name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+        }
+        said = script(name, "--data", "nothing", status=2, **nowhere).stderr
+        assert "--dataset digits" in said
+        assert "$MNIST_DIR" in said
+
+
+def test_a_model_that_comes_with_the_toolkit_is_not_written_over(script, monkeypatch, tmp_path):
+    import train_softmax
+
+    monkeypatch.setattr("training.ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    train_softmax.main([*DIGITS, "--epochs", "1", "--quiet"])
+    assert (tmp_path / "trained" / "softmax-digits.safetensors").is_file()
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_users_own_model_goes_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(classifier, "ROOT", tmp_path)
+    assert classifier.find_model("ann") == tmp_path / "trained" / "ann.safetensors"
+    for folder in ("models", "trained"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ann.safetensors").touch()
+        assert classifier.find_model("ann") == tmp_path / folder / "ann.safetensors"
+
+
+@pytest.mark.mnist
+def test_end_to_end_on_mnist(script, mnist_dir):
+    """A few thousand real images: train, test, and read recorded drawings where they are."""
+    where = ("--data", mnist_dir, "--limit", 3000)
+    floors = {"softmax": 0.85, "ann": 0.95, "svm": 0.96}
+    extra = {"ann": ("--fast", "--epochs", 3, "--batch-size", 64, "--augment", "0.5")}
+    for kind, floor in floors.items():
+        model = f"{kind}.safetensors"
+        script(
+            f"train_{kind}.py",
+            *where,
+            *extra.get(kind, ()),
+            "--quiet",
+            "--wandb",
+            "disabled",
+            "--output",
+            model,
+        )
+        script(f"test_{kind}.py", "--model", model, "--data", mnist_dir, "--quiet", "--json", "out.json")
+        metrics = json.loads((script.folder / "out.json").read_text())
+        assert metrics["accuracy"] > floor, kind
+        assert metrics["images"] == 10_000
+        drawings = os.path.join(mnist_dir, "pendigits", "pendigits.npz")
+        if os.path.exists(drawings) and kind == "svm":
+            script(
+                f"test_{kind}.py", "--model", model, "--drawn", drawings, "--quiet", "--json", "drawn.json"
+            )
+            drawn = json.loads((script.folder / "drawn.json").read_text())
+            assert drawn["images"] == 3498
+            assert drawn["accuracy"] > 0.85

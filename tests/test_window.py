@@ -1,0 +1,660 @@
+"""The real window with real events: drawing, answers, keys, resizing, broken models, 10,000 random events."""
+
+from __future__ import annotations
+
+import gc
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import capture
+from classifier import ROOT, Classifier, ModelFileError
+from dataset import load_drawings
+
+tk = pytest.importorskip("tkinter", reason="this Python has no tkinter")
+from digitpainter import BOX, PEN_WIDTHS, Painter  # noqa: E402
+
+pytestmark = pytest.mark.screen
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _needs_a_display():
+    try:
+        tk.Tk().destroy()
+    except tk.TclError as error:
+        pytest.skip(f"needs a display: {error}")
+
+
+class Fake(Classifier):
+    """Answers 1 for what is taller than wide, 0 else; waits for `gate` with an answer; `sure` of it."""
+
+    kind, name = "fake", "Fake"
+
+    def __init__(
+        self, sure: float = 0.9, unsure_below: float | None = None, gate: threading.Event | None = None
+    ):
+        super().__init__()
+        self.sure, self.gate, self.seen = sure, gate, []
+        if unsure_below is not None:
+            self.metrics["unsure_below"] = unsure_below
+
+    def probabilities(self, images):
+        self.seen.append(images[0])
+        if self.gate is not None and images.any():
+            self.gate.wait(10)
+        high, wide = (np.count_nonzero(images[0].any(axis=axis)) for axis in (1, 0))
+        answer = np.full((len(images), 10), (1 - self.sure) / 9, dtype=np.float32)
+        answer[:, int(high > wide)] = self.sure
+        return answer
+
+    def arrays(self):
+        return {}
+
+    def set_arrays(self, arrays):
+        pass
+
+
+class Window:
+    """A painter driven by events; an exception in any callback is kept and fails the test."""
+
+    def __init__(self, painter: Painter) -> None:
+        self.painter, self.root, self.canvas = painter, painter.root, painter.canvas
+        self.errors: list[BaseException] = []
+        self.root.report_callback_exception = lambda kind, error, trace: self.errors.append(error)
+        self.root.update()
+        self.until(lambda: not painter.waiting)
+
+    def until(self, done, seconds: float = 10) -> None:
+        end = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < end, "it did not happen in time"
+            self.root.update()
+            time.sleep(0.001)
+        self.root.update()
+        assert not self.errors, self.errors
+
+    def settle(self, seconds: float = 0.05) -> None:
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() > end)
+
+    def draw(self, *points: tuple[float, float], lift: bool = True) -> None:
+        """A stroke through points given as fractions of the canvas."""
+        side = self.canvas.winfo_width()
+        for index, (x, y) in enumerate(points):
+            event = "<B1-Motion>" if index else "<ButtonPress-1>"
+            self.canvas.event_generate(event, x=round(x * side), y=round(y * side))
+        if lift:
+            x, y = points[-1]
+            self.canvas.event_generate("<ButtonRelease-1>", x=round(x * side), y=round(y * side))
+        self.root.update()
+
+    def answered(self) -> None:
+        self.until(lambda: not self.painter.waiting)
+
+    def key(self, name: str) -> None:
+        self.canvas.focus_force()
+        self.root.update()
+        self.canvas.event_generate(name)
+        self.root.update()
+
+
+@pytest.fixture
+def open_window():
+    windows: list[Window] = []
+
+    def opened(*loads, **options) -> tuple[Window, list]:
+        painter = Painter(**options)
+        cards = [
+            painter.register(
+                f"Model {n}", load, source="your model\ntrained/x.safetensors", command="python train_x.py"
+            )
+            for n, load in enumerate(loads)
+        ]
+        windows.append(Window(painter))
+        return windows[-1], cards
+
+    yield opened
+    for window in windows:
+        window.painter.close()
+        for worker in window.painter.workers:
+            worker.join(10)
+        assert not window.errors, window.errors
+    windows.clear()
+    # A Tk interpreter must die in its own thread, not in that of the next test's worker.
+    gc.collect()
+
+
+ONE = (0.5, 0.2), (0.5, 0.5), (0.5, 0.8)
+DASH = (0.2, 0.5), (0.5, 0.5), (0.8, 0.5)
+
+
+def texts(card) -> str:
+    items = [item for item in card.find_all() if card.type(item) == "text"]
+    return "\n".join(card.itemcget(item, "text") for item in items)
+
+
+def test_drawing_gives_every_classifiers_answer_without_a_button(open_window):
+    window, cards = open_window(Fake, Fake, lambda: Fake(sure=0.5))
+    window.draw(*ONE)
+    window.answered()
+    assert [card.digit for card in cards] == ["1", "1", "1"]
+    assert [card.note for card in cards] == ["90.0 %", "90.0 %", "50.0 %"]
+    assert cards[0].bars[1] == pytest.approx(0.9)
+    assert "90.0 %" in texts(cards[0])
+    window.key("<Escape>")
+    window.draw(*DASH)
+    window.answered()
+    assert [card.digit for card in cards] == ["0", "0", "0"]
+
+
+def test_no_answer_before_the_pen_lifts_and_none_for_blank_paper(open_window):
+    fake = Fake()
+    window, (card,) = open_window(lambda: fake)
+    asked = len(fake.seen)
+    window.settle()
+    assert card.digit == ""
+    window.draw(*ONE, lift=False)
+    window.settle()
+    assert card.digit == ""
+    assert len(fake.seen) == asked
+    window.canvas.event_generate("<ButtonRelease-1>", x=5, y=5)
+    window.answered()
+    assert card.digit != ""
+    window.key("<Escape>")
+    window.settle()
+    assert card.digit == ""
+    assert not any(card.bars)
+    assert len(fake.seen) == asked + 1, "blank paper is shown to nobody"
+
+
+def test_the_small_picture_is_what_classifiers_see(open_window):
+    fake = Fake()
+    window, _ = open_window(lambda: fake)
+    window.draw(*ONE)
+    window.answered()
+    zoom = window.painter.picture.width() // 28
+    shown = [[255 - window.painter.picture.get(x * zoom, y * zoom)[0] for x in range(28)] for y in range(28)]
+    assert np.array_equal(shown, fake.seen[-1])
+    assert fake.seen[-1].any()
+
+
+def test_a_click_is_a_dot(open_window):
+    window, (card,) = open_window(Fake)
+    window.draw((0.5, 0.5))
+    window.answered()
+    assert card.digit != ""
+    edge, line = window.canvas.find_withtag("stroke0")
+    assert len(window.canvas.coords(line)) == len(window.canvas.coords(edge)) == 4
+
+
+def test_undo_takes_back_a_stroke(open_window):
+    window, (card,) = open_window(Fake)
+    window.draw(*DASH)
+    window.draw(*ONE)
+    window.draw((0.5, 0.1), (0.5, 0.9))
+    window.answered()
+    assert card.digit == "1" or len(window.painter.drawing.strokes) == 3
+    window.key("<Control-z>")
+    window.key("<Control-z>")
+    window.answered()
+    assert len(window.painter.drawing.strokes) == 1
+    assert card.digit == "0"
+    window.key("<Control-z>")
+    window.key("<Control-z>")
+    window.answered()
+    assert card.digit == ""
+    assert not [item for item in window.canvas.find_all() if window.canvas.type(item) == "line"]
+
+
+def test_undo_while_the_pen_is_down(open_window):
+    window, (card,) = open_window(Fake)
+    window.draw(*DASH)
+    window.draw(*ONE, lift=False)
+    window.key("<Control-z>")
+    window.canvas.event_generate("<B1-Motion>", x=9, y=9)
+    window.canvas.event_generate("<ButtonRelease-1>", x=9, y=9)
+    window.answered()
+    assert len(window.painter.drawing.strokes) == 1
+    assert card.digit == "0"
+
+
+def test_the_buttons_do_what_the_keys_do(open_window):
+    window, _ = open_window(Fake)
+    buttons = {
+        w.cget("text"): w for w in window.painter.tools.winfo_children() if w.winfo_class() == "TButton"
+    }
+    window.draw(*DASH)
+    window.draw(*ONE)
+    buttons["Undo"].invoke()
+    assert len(window.painter.drawing.strokes) == 1
+    window.draw(*ONE)
+    buttons["Clear"].invoke()
+    assert window.painter.drawing.strokes == []
+
+
+def test_resizing_keeps_what_was_drawn(open_window):
+    window, (card,) = open_window(Fake)
+    window.draw(*ONE)
+    window.answered()
+    before = [list(stroke) for stroke in window.painter.drawing.strokes]
+    asked, side = window.painter.image.copy(), window.canvas.winfo_width()
+    _, line = window.canvas.find_withtag("stroke0")
+    coords, width = np.array(window.canvas.coords(line)), float(window.canvas.itemcget(line, "width"))
+    window.root.geometry("800x520")
+    window.until(lambda: window.canvas.winfo_width() < side)
+    factor = window.canvas.winfo_width() / side
+    assert factor < 0.9
+    _, line = window.canvas.find_withtag("stroke0")
+    assert window.painter.drawing.strokes == before
+    assert np.allclose(window.canvas.coords(line), coords * factor, atol=0.01)
+    assert float(window.canvas.itemcget(line, "width")) == pytest.approx(width * factor, abs=1)
+    assert np.array_equal(window.painter.drawing.image(), asked)
+    assert card.digit == "1"
+    assert card.winfo_width() < 400
+    window.draw((0.2, 0.5), (0.8, 0.5))
+    window.answered()
+    (x0, _), (_, y1) = window.painter.drawing.strokes[-1]
+    assert x0 / BOX == pytest.approx(0.2, abs=0.01)
+    assert y1 / BOX == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_wheel_and_the_slider_set_the_pens_width(open_window):
+    window, _ = open_window(Fake)
+    painter = window.painter
+    first = painter.pen_width
+    window.canvas.event_generate("<Button-4>", x=5, y=5)
+    assert painter.pen_width > first
+    assert float(painter.slider.get()) == painter.pen_width
+    for _ in range(100):
+        window.canvas.event_generate("<Button-5>", x=5, y=5)
+    assert painter.pen_width == PEN_WIDTHS[0]
+    painter.slider.set(50)
+    window.root.update()
+    assert painter.pen_width == 50
+    window.draw(*ONE)
+    painter.slider.set(20)
+    window.draw(*DASH)
+    assert painter.drawing.widths == [50, 20], "each stroke keeps its pen"
+
+
+def test_an_unsure_answer_has_a_question_mark(open_window):
+    window, cards = open_window(
+        lambda: Fake(sure=0.6, unsure_below=0.8),
+        lambda: Fake(sure=0.9, unsure_below=0.8),
+        lambda: Fake(sure=0.3),
+    )
+    window.draw(*ONE)
+    window.answered()
+    assert [card.unsure for card in cards] == [True, False, False]
+    assert ["?" in texts(card).splitlines() for card in cards] == [True, False, False]
+
+
+def test_a_missing_or_broken_model_greys_its_card_and_leaves_the_others(open_window):
+    def missing():
+        raise ModelFileError("there is no model file trained/x.safetensors.")
+
+    def broken():
+        return 1 / 0
+
+    def no_library():
+        import a_library_that_is_not_there  # noqa: F401
+
+    window, cards = open_window(missing, broken, no_library, Fake)
+    window.draw(*ONE)
+    window.answered()
+    assert [card.state for card in cards] == ["failed", "failed", "failed", "ready"]
+    assert "There is no model file" in texts(cards[0])
+    assert "python train_x.py" in texts(cards[0])
+    assert "ZeroDivisionError" in texts(cards[1])
+    assert "a_library_that_is_not_there is not installed" in texts(cards[2])
+    assert cards[3].digit == "1"
+
+
+def test_a_classifier_that_fails_once_answers_the_next_drawing(open_window):
+    fake = Fake()
+    answer = fake.predict_proba
+    window, (card,) = open_window(lambda: fake)
+    fake.predict_proba = lambda images: 1 / 0
+    window.draw(*ONE)
+    window.answered()
+    assert card.state == "failed"
+    fake.predict_proba = answer
+    window.draw(*ONE)
+    window.answered()
+    assert card.state == "ready"
+    assert card.digit == "1"
+
+
+def test_an_answer_to_an_older_drawing_is_dropped(open_window):
+    gate = threading.Event()
+    slow, fast = Fake(gate=gate), Fake()
+    window, (slow_card, fast_card) = open_window(lambda: slow, lambda: fast)
+    window.draw(*ONE)
+    window.until(lambda: fast_card.digit == "1")
+    window.settle(0.4)
+    assert slow_card.digit == ""
+    assert "thinking …" in texts(slow_card)
+    shown = []
+    original = slow_card.answer
+    slow_card.answer = lambda *answer: (shown.append(int(answer[0].argmax())), original(*answer))
+    window.key("<Escape>")
+    window.draw(*DASH)
+    window.until(lambda: fast_card.digit == "0")
+    gate.set()
+    window.answered()
+    assert shown == [0], "the 1 was drawn before"
+    assert slow_card.digit == "0"
+
+
+def test_an_answer_that_comes_after_clearing_is_not_shown(open_window):
+    gate = threading.Event()
+    window, (card,) = open_window(lambda: Fake(gate=gate))
+    window.draw(*ONE)
+    window.key("<Escape>")
+    gate.set()
+    window.settle(0.3)
+    assert card.digit == ""
+
+
+def test_drawing_works_while_models_are_loading(open_window):
+    gate = threading.Event()
+
+    def load():
+        gate.wait(10)
+        return Fake()
+
+    painter = Painter()
+    try:
+        card = painter.register("Slow", load)
+        painter.root.update()
+        for event, y in (("<ButtonPress-1>", 50), ("<B1-Motion>", 300), ("<ButtonRelease-1>", 300)):
+            painter.canvas.event_generate(event, x=100, y=y)
+        painter.root.update()
+        assert card.state == "loading"
+        gate.set()
+        end = time.monotonic() + 10
+        while card.digit != "1":
+            painter.root.update()
+            assert time.monotonic() < end
+        assert not painter.waiting
+    finally:
+        painter.close()
+        for worker in painter.workers:
+            worker.join(10)
+        del painter
+        gc.collect()
+
+
+def test_a_slow_classifier_does_not_hold_up_the_pen(open_window):
+    enough = threading.Event()
+
+    def busy(images):
+        end = time.monotonic() + 30
+        while not enough.is_set() and time.monotonic() < end:  # Python that never waits
+            pass
+        return np.full(10, 0.1, dtype=np.float32)
+
+    fake = Fake()
+    window, _ = open_window(lambda: fake)
+    fake.predict_proba = busy
+    window.draw(*ONE)
+    start = time.monotonic()
+    for step in range(100):
+        event = "<B1-Motion>" if step else "<ButtonPress-1>"
+        window.canvas.event_generate(event, x=100 + step, y=100)
+        window.root.update()
+    assert time.monotonic() - start < 5, "half a second is usual"
+    assert window.painter.waiting, "the classifier is still computing"
+    assert len(window.painter.drawing.strokes[-1]) == 100
+    window.canvas.event_generate("<ButtonRelease-1>", x=300, y=100)
+    enough.set()
+    window.answered()
+
+
+def test_polling_stops_when_nothing_is_due(open_window):
+    window, _ = open_window(Fake)
+    window.draw(*ONE)
+    window.answered()
+    window.settle(0.02)
+    assert not window.painter._polling
+
+
+def test_ten_thousand_random_events(open_window, softmax_model):
+    window, _ = open_window(lambda: softmax_model, Fake, lambda: 1 / 0)
+    rng = random.Random(3)
+    side = window.canvas.winfo_width()
+    keys = ("<Control-z>", "<Escape>", "<Key-a>", "<Return>", "<space>")
+    pointer = ("<ButtonPress-1>", "<B1-Motion>", "<ButtonRelease-1>", "<Motion>", "<Button-4>", "<Button-5>")
+    pointer += ("<ButtonPress-3>", "<ButtonRelease-3>", "<Leave>", "<Enter>")
+    weights = (4, 60, 4, 5, 2, 2, 1, 1, 1, 1)
+    window.canvas.focus_force()
+    for number in range(10_000):
+        if rng.random() < 0.02:
+            window.canvas.event_generate(rng.choice(keys))
+        else:
+            x, y = (
+                rng.randint(-side, 2 * side) if rng.random() < 0.1 else rng.randint(0, side) for _ in "xy"
+            )
+            window.canvas.event_generate(rng.choices(pointer, weights)[0], x=x, y=y)
+        if rng.random() < 0.002:
+            window.root.geometry(f"{rng.randint(1, 1500)}x{rng.randint(1, 900)}")
+        if number % 50 == 0:
+            window.root.update()
+        assert not window.errors, window.errors
+    window.key("<Escape>")
+    window.draw(*ONE)
+    window.answered()
+
+
+def test_a_very_long_stroke(open_window):
+    window, (card,) = open_window(Fake)
+    angle = np.linspace(0, 100, 4_000)
+    radius = np.linspace(0.05, 0.45, 4_000)
+    start = time.monotonic()
+    window.draw(*zip(0.5 + radius * np.cos(angle), 0.5 + radius * np.sin(angle), strict=True))
+    window.answered()
+    assert card.digit != ""
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_size_and_theme_can_be_drawn(open_window, scale, dark):
+    window, (card, _) = open_window(Fake, lambda: 1 / 0, dark=dark, scale=scale)
+    window.draw(*ONE)
+    window.answered()
+    assert card.digit == "1"
+    assert int(card.look.font(14).cget("size")) == -14 * scale
+    for size in ("400x300", "1300x700"):
+        window.root.geometry(size)
+        window.settle()
+
+
+def test_it_works_without_the_theme(open_window, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sv_ttk", None)
+    window, (card,) = open_window(Fake)
+    window.draw(*ONE)
+    window.answered()
+    assert card.digit == "1"
+
+
+def test_nothing_of_a_closed_window_runs_on(open_window):
+    gate = threading.Event()
+    window, _ = open_window(lambda: Fake(gate=gate))
+    window.draw(*ONE)
+    window.painter.close()
+    window.painter.close()
+    gate.set()
+    for worker in window.painter.workers:
+        worker.join(10)
+        assert not worker.is_alive()
+
+
+def start_and_wait_for_window(*arguments: str, cwd=None) -> tuple[subprocess.Popen, float]:
+    """Start a script; its process, and the seconds until its window was on the screen."""
+    probe = (
+        "import runpy, sys, tkinter, os\n"
+        "sys.argv = sys.argv[1:]; sys.path.insert(0, os.path.dirname(sys.argv[0]))\n"
+        "init = tkinter.Tk.__init__\n"
+        "def opened(self, *a, **k):\n"
+        "    init(self, *a, **k)\n"
+        "    heavy = lambda: [name for name in ('torch', 'sklearn') if name in sys.modules]\n"
+        "    say = lambda event: event.widget is self and print('open', *heavy(), flush=True)\n"
+        "    self.bind('<Map>', say)\n"
+        "tkinter.Tk.__init__ = opened\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-c", probe, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    took = time.monotonic() - start
+    assert line == "open\n", (line, process.stderr.read() if process.stderr and not line else "")
+    return process, took
+
+
+def test_predict_opens_at_once_before_any_model_and_ends_on_ctrl_c():
+    process, took = start_and_wait_for_window(str(ROOT / "predict.py"))
+    try:
+        assert took < 3, "a second is meant; a busy machine gets three"
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+    finally:
+        process.kill()
+        process.wait()
+
+
+# Capturing
+
+
+@pytest.fixture
+def open_capture(tmp_path):
+    painters = []
+
+    def opened(writer="anna", per_digit=2, seed=0) -> tuple[Window, capture.Recorder]:
+        path = tmp_path / "set.npz"
+        recorder = capture.Recorder(path, writer, per_digit=per_digit, rng=np.random.default_rng(seed))
+        painters.append(capture.open_window(recorder, dark=False, scale=None))
+        return Window(painters[-1]), recorder
+
+    yield opened
+    for painter in painters:
+        painter.close()
+        for worker in painter.workers:
+            worker.join(10)
+    painters.clear()
+    gc.collect()
+
+
+def the_card(window: Window):
+    return next(iter(window.painter.workers.values()))
+
+
+def test_capture_asks_records_and_asks_again(open_capture, tmp_path):
+    window, recorder = open_capture()
+    wanted = recorder.wanted
+    assert the_card(window).digit == str(wanted)
+    window.key("<Return>")
+    assert not (tmp_path / "set.npz").exists(), "blank paper is not recorded"
+    window.draw(*ONE)
+    window.settle()
+    assert the_card(window).digit == str(wanted), "the question stays while one draws"
+    strokes, image = window.painter.drawing.points(), window.painter.image
+    window.key("<Return>")
+    saved = load_drawings(tmp_path / "set.npz")
+    assert saved.labels.tolist() == [wanted]
+    assert saved.writers.tolist() == ["anna"]
+    assert np.array_equal(saved.strokes[0][0], strokes[0])
+    assert np.array_equal(saved.images[0], image)
+    assert window.painter.drawing.strokes == []
+    assert the_card(window).digit == str(recorder.wanted) != str(wanted)
+    assert "1 of 20" in texts(the_card(window))
+
+
+def test_capture_confirms_with_the_pen_still_down_and_by_space(open_capture, tmp_path):
+    window, _ = open_capture()
+    window.draw(*ONE, lift=False)
+    window.key("<space>")
+    assert len(load_drawings(tmp_path / "set.npz")) == 1
+    window.settle()
+    assert len(load_drawings(tmp_path / "set.npz")) == 1
+
+
+def test_capture_records_the_drawing_that_is_on_the_canvas(open_capture, tmp_path):
+    window, _ = open_capture()
+    for worker in window.painter.workers:  # confirmed before the recorder's own thread has come to it
+        worker.ask = lambda revision, image: None
+    for stroke in (ONE, DASH):
+        window.draw(*stroke)
+        window.key("<Return>")
+    one, dash = load_drawings(tmp_path / "set.npz").images
+    assert np.count_nonzero(one.any(axis=1)) > 15 > np.count_nonzero(one.any(axis=0))
+    assert np.count_nonzero(dash.any(axis=0)) > 15 > np.count_nonzero(dash.any(axis=1))
+
+
+def test_capture_redoes_the_last(open_capture, tmp_path):
+    window, recorder = open_capture()
+    labels = []
+    for _ in range(3):
+        labels.append(recorder.wanted)
+        window.draw(*ONE)
+        window.key("<Return>")
+    redo = next(
+        button
+        for frame in window.painter.side.winfo_children()
+        for button in frame.winfo_children()
+        if button.winfo_class() == "TButton" and "Redo" in button.cget("text")
+    )
+    redo.invoke()
+    assert recorder.wanted == labels[-1]
+    assert the_card(window).digit == str(labels[-1])
+    assert load_drawings(tmp_path / "set.npz").labels.tolist() == labels[:2]
+    window.draw(*DASH)
+    window.key("<Return>")
+    assert load_drawings(tmp_path / "set.npz").labels.tolist() == labels
+
+
+def test_capture_to_the_end(open_capture, tmp_path):
+    window, recorder = open_capture(per_digit=1)
+    for _ in range(10):
+        window.draw(*ONE)
+        window.key("<Return>")
+    assert recorder.wanted is None
+    assert "all 10 are done" in texts(the_card(window))
+    window.draw(*ONE)
+    window.key("<Return>")
+    assert sorted(load_drawings(tmp_path / "set.npz").labels.tolist()) == list(range(10))
+
+
+def test_capture_that_cannot_save_says_so_and_keeps_the_drawing(open_capture, monkeypatch):
+    window, recorder = open_capture()
+    wanted = recorder.wanted
+
+    def full(path, drawings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(capture, "save_drawings", full)
+    window.draw(*ONE)
+    window.key("<Return>")
+    assert "No space left" in texts(the_card(window))
+    assert len(window.painter.drawing.strokes) == 1
+    assert recorder.wanted == wanted
+    monkeypatch.undo()
+    window.key("<Return>")
+    assert len(recorder.drawings) == 1
+    assert window.painter.drawing.strokes == []
