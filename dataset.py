@@ -221,7 +221,7 @@ def load_drawings(path: str | os.PathLike[str]) -> Drawings:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"there is no file {path}.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise InputError(f"{path} is damaged or holds no recorded drawings ({error}).") from error
     needed = ("points", "stroke_offsets", "digit_offsets", "labels", "writers")
     missing = [name for name in needed if name not in arrays]

@@ -402,9 +402,8 @@ def command(
         raise InputError(f"there is no model file {path}; python train_{kind}.py{options} makes one.")
     classifier = load(path)
     if not arguments.quiet:
-        print(
-            f"Model: {commandline.shown(path)} ({classifier.name}), trained on {_provenance(classifier.trained_on)}"
-        )
+        origin = _provenance(classifier.trained_on)
+        print(f"Model: {commandline.shown(path)} ({classifier.name}), trained on {origin}")
     if arguments.drawn:
         images = dataset.load_drawn(arguments.drawn, part=arguments.drawn_part)
     else:

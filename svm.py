@@ -19,13 +19,14 @@ from classifier import Classifier, InputError, expect_arrays
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
 PAIRS = list(itertools.combinations(range(10), 2))
+PCA_IMAGES = 20_000  # principal components are those of so many images at most
 BATCH = 500  # images answered at once: bounds the memory, about 50 MB
 
 STEEPNESS = 5.0  # of a pair's probability by its decision; chosen on the choosing split
 
 # Histograms of oriented gradients
-GRIDS = (7, 4, 2)  # cells a side of each scale
-ORIENTATIONS = 8  # signed: dark to light and light to dark are two
+GRIDS = (9, 5, 3)  # cells a side of each scale
+ORIENTATIONS = 12  # signed: dark to light and light to dark are two
 
 
 class SVM(Classifier):
@@ -117,9 +118,9 @@ class SVM(Classifier):
         absent = sorted(set(range(10)) - set(np.unique(labels).tolist()))
         if absent:
             raise InputError(f"an SVM needs images of every digit; there is none of {absent}.")
-        features = extract(images, self.config["features"])
         if self.config["pca"]:
-            features = self._fit_pca(features)
+            self._fit_pca(images)
+        features = self._features(images)
         if self.config["gamma"] is None:
             self.config["gamma"] = float(1 / (features.shape[1] * features.var()))
         results = dict(fitted or {})
@@ -149,21 +150,27 @@ class SVM(Classifier):
             )
         yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
 
-    def _fit_pca(self, features: np.ndarray) -> np.ndarray:
+    def _fit_pca(self, images: np.ndarray) -> None:
         from sklearn.decomposition import PCA
 
-        # The covariance has at most 784 x 784 entries: its eigenvectors are exact, fast and not random.
-        if len(features) < self.config["pca"]:
+        sample = images[:: -(-len(images) // PCA_IMAGES)]
+        if len(sample) < self.config["pca"]:
             raise InputError(
-                f"{self.config['pca']} principal components need as many images; got {len(features)}."
+                f"{self.config['pca']} principal components need as many images; got {len(sample)}."
             )
-        pca = PCA(self.config["pca"], svd_solver="covariance_eigh").fit(features)
+        # The covariance is small: its eigenvectors are exact, fast and not random.
+        pca = PCA(self.config["pca"], svd_solver="covariance_eigh")
+        pca.fit(extract(sample, self.config["features"]))
         self.mean = pca.mean_.astype(np.float32)
         self.components = np.ascontiguousarray(pca.components_, dtype=np.float32)
-        return self._project(features)
 
-    def _project(self, features: np.ndarray) -> np.ndarray:
-        return (features - self.mean) @ self.components.T if self.config["pca"] else features
+    def _features(self, images: np.ndarray) -> np.ndarray:
+        """What the kernel gets, float32 (n, d), of images, uint8 (n, 28, 28)."""
+        parts = []
+        for first in range(0, len(images), BATCH):
+            features = extract(images[first : first + BATCH], self.config["features"])
+            parts.append((features - self.mean) @ self.components.T if self.config["pca"] else features)
+        return np.concatenate(parts)
 
     def _set_machine(
         self, support_vectors: np.ndarray, coefficients: np.ndarray, intercepts: np.ndarray
@@ -178,11 +185,10 @@ class SVM(Classifier):
 
         As scikit-learn's `SVC(decision_function_shape="ovo")`, for uint8 (n, 28, 28).
         """
-        rows = []
-        for first in range(0, len(images), BATCH):
-            features = self._project(extract(images[first : first + BATCH], self.config["features"]))
-            rows.append(self._kernel(features) @ self.coefficients + self.intercepts)
-        return np.concatenate(rows)
+        batches = (images[first : first + BATCH] for first in range(0, len(images), BATCH))
+        return np.concatenate(
+            [self._kernel(self._features(batch)) @ self.coefficients + self.intercepts for batch in batches]
+        )
 
     def _kernel(self, features: np.ndarray) -> np.ndarray:
         """The kernel between features (n, d) and all support vectors, (n, s)."""
@@ -279,9 +285,8 @@ def _fit_pair(
 
 def extract(images: np.ndarray, name: str) -> np.ndarray:
     """Features, float32 (n, d), of images, uint8 (n, 28, 28), by a name of `FEATURES`."""
-    return np.concatenate(
-        [FEATURES[name][0](images[first : first + BATCH]) for first in range(0, len(images), BATCH)]
-    )
+    parts = (images[first : first + BATCH] for first in range(0, len(images), BATCH))
+    return np.concatenate([FEATURES[name][0](part) for part in parts])
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
@@ -346,11 +351,13 @@ _WEIGHTS = {cells: _cell_weights(cells) for cells in GRIDS}
 
 
 def hog(images: np.ndarray) -> np.ndarray:
-    """Histograms of oriented gradients of the deslanted images at three scales, float32 (n, 552).
+    """Histograms of oriented gradients of the deslanted images at three scales, float32 (n, 1380).
 
     After N. Dalal, B. Triggs: Histograms of oriented gradients for human detection, CVPR 2005, on grids of
-    7 x 7, 4 x 4 and 2 x 2 cells: signed orientations, linear between two bins and between cells, every
-    cell normalised by the energy of its neighbourhood of 3 x 3, then all of a scale to the length 1.
+    9 x 9, 5 x 5 and 3 x 3 cells: signed orientations, linear between two bins and between cells, every
+    cell normalised by the energy of its neighbourhood of 3 x 3. The square root makes the scalar product
+    one of distributions (R. Arandjelovic, A. Zisserman: Three things everyone should know to improve object
+    retrieval, CVPR 2012); then all of a scale is brought to the length 1.
     """
     ink = deslant(images)
     n = len(ink)
@@ -376,7 +383,7 @@ def hog(images: np.ndarray) -> np.ndarray:
             energy[:, y : y + cells, x : x + cells] for y, x in itertools.product(range(3), repeat=2)
         )
         cell = cell / np.sqrt(around + 0.1)[:, None]
-        flat = cell.reshape(n, -1)
+        flat = np.sqrt(cell).reshape(n, -1)
         scales.append(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
     return np.concatenate(scales, axis=1) / np.float32(np.sqrt(len(GRIDS)))
 

@@ -353,7 +353,7 @@ def has_wandb_key() -> bool:
 
 
 def is_wandb_stop(error: BaseException) -> bool:
-    """Whether an exception is the one by which wandb.agent stops a trial, at any line: bare, and no subclass."""
+    """Whether an exception is the one by which wandb.agent stops a trial: bare, and no subclass."""
     return type(error) is Exception and not error.args
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import silent_run
 
 import train_ann
 from ann import ACTIVATIONS, ANN
 from classifier import InputError
+from conftest import silent_run
 
 SMALL = {"conv_channels": [4], "convs_per_stage": 1, "epochs": 1, "batch_size": 64, "device": "cpu"}
 

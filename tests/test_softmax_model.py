@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from conftest import silent_run
 from sklearn.linear_model import LogisticRegression
 
 import train_softmax
+from conftest import silent_run
 from softmax import loss_and_gradient, pixels, softmax
 
 

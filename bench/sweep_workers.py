@@ -1,0 +1,131 @@
+"""What a sweep costs beside its trainings, and how much faster two workers are than one.
+
+    python bench/sweep_workers.py                # both; about 10 minutes on 2 cores
+
+The engine's cost is measured with the ANN's search space and trainings that take no time: all that is left
+is drawing parameters, writing the record and measuring the model. The workers train the same random trials,
+with one thread each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+import commandline
+import study
+import sweep
+import sweep_ann
+import sweep_svm
+from classifier import Classifier
+from dataset import ImageSet
+
+
+class Nothing(Classifier):
+    """Answers at once."""
+
+    kind, name = "nothing", "Nothing"
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return np.full((len(images), 10), 0.1, np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"weights": np.zeros(10, np.float32)}
+
+    def set_arrays(self, arrays: Any) -> None:
+        pass
+
+
+def load(split: str, **_: Any) -> ImageSet:
+    return ImageSet(np.zeros((10, 28, 28), np.uint8), np.arange(10), split)
+
+
+def train(
+    fit_set: ImageSet, choose_set: ImageSet, *, seed: int, run: Any, **config: Any
+) -> tuple[Nothing, dict]:
+    """Six epochs of no time, and every metric of a real training."""
+    from evaluation import evaluate
+
+    loss = abs(np.log10(config["learning_rate"]) + 2.5) + config["dropout"]
+    for epoch in range(1, config["epochs"] + 1):
+        run.log(
+            epoch,
+            {"fit_loss": loss, "fit_accuracy": 0.9, "choose_loss": loss + 1 / epoch, "choose_accuracy": 0.9},
+        )
+    model = Nothing()
+    metrics = evaluate(choose_set.labels, model.probabilities(choose_set.images))
+    return model, {**metrics, "loss": loss, "train_seconds": 0.0, "epochs": config["epochs"]}
+
+
+def measure_engine(trials: int) -> None:
+    search = dataclasses.replace(sweep_ann.SEARCH, train=train, load=load)
+    for sampler in ("tpe", "random"):
+        for pruner in ("hyperband", "none"):
+            with tempfile.TemporaryDirectory() as folder:
+                settings = sweep.Settings(
+                    trials=1, sampler=sampler, pruner=pruner, db=f"sqlite:///{folder}/studies.db", quiet=True
+                )
+                sweep.work(search, settings)  # imports, tables
+                started = time.perf_counter()
+                sweep.work(search, dataclasses.replace(settings, trials=1 + trials))
+                seconds = (time.perf_counter() - started) / trials
+            what = f"engine's cost, {sampler}, pruner {pruner}"
+            print(f"{what}: {seconds:.3f} s a trial (mean of {trials}, SQLite)")
+
+
+def measure_workers(kind: str, trials: int, limit: int, arguments: Any) -> None:
+    search = {"ann": sweep_ann, "svm": sweep_svm}[kind].SEARCH
+    os.environ.update(dict.fromkeys(sweep.THREAD_VARIABLES, "1"))
+    seconds = {}
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            settings = sweep.Settings(
+                trials=trials,
+                sampler="random",
+                pruner="none",
+                workers=workers,
+                db=f"sqlite:///{folder}/studies.db",
+                dataset=arguments.dataset,
+                data=arguments.data,
+                limit=limit,
+                quiet=True,
+            )
+            started = time.perf_counter()
+            sweep.run(search, settings)
+            seconds[workers] = time.perf_counter() - started
+            with study.open_study(settings.db, kind) as opened:
+                assert len(opened.records()) == trials
+        print(
+            f"{kind}, {trials} trials on {limit} images, {workers} worker(s): {seconds[workers]:.1f} s",
+            flush=True,
+        )
+    print(f"two workers are {seconds[1] / seconds[2]:.2f} times as fast as one")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = commandline.Parser(__doc__)
+    parser.add_argument(
+        "--engine-trials", type=int, default=100, help="trials to measure the engine by; 0 for none"
+    )
+    parser.add_argument("--trials", type=int, default=16, help="trials to measure the workers by; 0 for none")
+    parser.add_argument("--kind", choices=("ann", "svm"), default="ann", help="what the workers train")
+    commandline.add_data_flags(parser)
+    parser.set_defaults(limit=2000)
+    arguments = parser.parse_args(argv)
+    if arguments.engine_trials:
+        measure_engine(arguments.engine_trials)
+    if arguments.trials:
+        measure_workers(arguments.kind, arguments.trials, arguments.limit, arguments)
+
+
+if __name__ == "__main__":
+    commandline.run(main)

@@ -1,0 +1,284 @@
+"""The Pareto front: exact, and shown so that a person can choose from it."""
+
+from __future__ import annotations
+
+import csv
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+import pareto
+import study
+from classifier import InputError
+from pareto import hypervolume, is_pareto_optimal
+
+# Few different values, so that ties and duplicates are the rule; infinities too.
+VALUES = st.sampled_from([-math.inf, -1.5, -0.0, 0.0, 1e-300, 1.0, 1.0 + 2**-52, 2.0, math.inf])
+POINTS = npst.arrays(
+    np.float64, npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9), elements=VALUES
+)
+
+
+def brute_force(points: np.ndarray, maximize) -> list[bool]:
+    signed = np.where(np.broadcast_to(maximize, points.shape[1]), points, -points)
+    return [not any((q >= p).all() and (q > p).any() for q in signed) for p in signed]
+
+
+@given(POINTS, st.data())
+def test_the_front_is_that_of_brute_force(points, data):
+    maximize = data.draw(st.lists(st.booleans(), min_size=points.shape[1], max_size=points.shape[1]))
+    before = points.copy()
+    assert is_pareto_optimal(points, maximize).tolist() == brute_force(points, maximize)
+    assert is_pareto_optimal(points, maximize[0]).tolist() == brute_force(points, maximize[0])
+    np.testing.assert_array_equal(points, before)
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4, 5])
+def test_the_front_of_many_points_is_that_of_brute_force(objectives):
+    rng = np.random.default_rng(objectives)
+    for levels in (2, 5, 10**6):
+        points = rng.integers(0, levels, (700, objectives)).astype(float)
+        assert is_pareto_optimal(points).tolist() == brute_force(points, True)
+
+
+@given(POINTS, st.randoms(use_true_random=False))
+def test_order_and_duplicates_change_nothing(points, random):
+    order = list(range(len(points)))
+    random.shuffle(order)
+    optimal = is_pareto_optimal(points)
+    assert is_pareto_optimal(points[order]).tolist() == optimal[order].tolist()
+    assert is_pareto_optimal(np.vstack([points, points])).tolist() == [*optimal, *optimal]
+
+
+@given(POINTS, st.data())
+def test_points_with_nan_are_left_out_and_it_is_said(points, data):
+    rows = data.draw(st.sets(st.integers(0, len(points) - 1), min_size=1))
+    column = data.draw(st.integers(0, points.shape[1] - 1))
+    points[list(rows), column] = math.nan
+    with pytest.warns(UserWarning, match=f"^{len(rows)} of {len(points)} points have NaN"):
+        optimal = is_pareto_optimal(points)
+    assert not optimal[list(rows)].any()
+    others = [row for row in range(len(points)) if row not in rows]
+    assert optimal[others].tolist() == brute_force(points[others], True)
+
+
+def test_no_points_have_no_front_and_wrong_shapes_are_refused():
+    assert is_pareto_optimal(np.zeros((0, 3))).shape == (0,)
+    for wrong in (np.zeros(3), np.zeros((2, 0)), np.zeros((2, 2, 2))):
+        with pytest.raises(ValueError, match="shape"):
+            is_pareto_optimal(wrong)
+    with pytest.raises(ValueError, match="wanted 3 directions; got 2"):
+        is_pareto_optimal(np.zeros((4, 3)), [True, False])
+
+
+@pytest.mark.parametrize("kind", ["random", "all on the front"])
+def test_a_hundred_thousand_points_are_no_problem(kind):
+    """No time is asserted: with an algorithm that compares all pairs this test would not end."""
+    points = np.random.default_rng(0).random((100_000, 3))
+    if kind != "random":
+        points[:, 2] = 1 - points[:, 0] - points[:, 1]
+    optimal = is_pareto_optimal(points)
+    assert optimal.all() == (kind != "random")
+    sample = np.random.default_rng(1).choice(100_000, 50)
+    for index in sample:
+        better = (points >= points[index]).all(axis=1) & (points > points[index]).any(axis=1)
+        assert optimal[index] == (not better.any())
+
+
+def test_hypervolumes_that_can_be_counted():
+    assert hypervolume([[1, 1]], [0, 0]) == 1
+    assert hypervolume([[2, 1], [1, 2]], [0, 0]) == 3
+    assert hypervolume([[2, 1], [1, 2], [1, 1], [2, 1]], [0, 0]) == 3
+    assert hypervolume([[0.5, 3]], [1, 4], [False, False]) == 0.5
+    assert hypervolume([[0.5, 3]], [1, 2], [False, True]) == 0.5
+    assert hypervolume([[1, -1]], [0, 0]) == 0
+    assert hypervolume(np.zeros((0, 2)), [0, 0]) == 0
+    assert hypervolume([[1, 1, 1], [2, 1, 0.5]], [0, 0, 0]) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("objectives", [2, 3, 4])
+def test_the_hypervolume_is_the_share_of_random_points_that_are_dominated(objectives):
+    rng = np.random.default_rng(objectives)
+    points = rng.random((12, objectives))
+    targets = rng.random((200_000, objectives))
+    share = (targets[:, None] <= points).all(axis=2).any(axis=1).mean()
+    assert hypervolume(points, [0.0] * objectives) == pytest.approx(share, abs=0.005)
+
+
+# The command line
+
+
+def fill(db: str, name: str, trials: list[dict]) -> None:
+    about = {"objectives": ["loss"], "model": name, "dataset": "mnist", "limit": None}
+    with study.open_study(db, name, create=about) as opened:
+        for metrics in trials:
+            trial = opened.claim(len(trials), {"seed": 0})
+            rate = trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+            kind = trial.suggest_categorical("optimizer", ["Adam"])
+            trial.set_user_attr("config", {"learning_rate": rate, "optimizer": kind, "hidden": [16]})
+            state = metrics.pop("state", "finished")
+            opened.end(trial, state, metrics, [0.0] if state == "finished" else None)
+
+
+@pytest.fixture
+def db(tmp_path) -> str:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    figures = [(0.99, 0.95), (0.95, 0.99), (0.97, 0.97), (0.96, 0.96), (0.99, 0.95), (0.9, 0.9)]
+    trials = [
+        {"macro_precision": p, "macro_recall": r, "latency": 0.001 / p, "size": 1000 * r, "accuracy": p}
+        for p, r in figures
+    ]
+    trials += [
+        {"state": "pruned", "loss": 1.0},
+        {"state": "failed", "reason": "MemoryError"},
+        {"macro_recall": 1.0},
+    ]
+    fill(url, "ann", trials)
+    fill(
+        url,
+        "svm",
+        [{"macro_precision": 0.98, "macro_recall": 0.98, "latency": 0.01, "size": 10, "accuracy": 0.98}],
+    )
+    return url
+
+
+def run(capsys, *words: str) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pareto.main(list(words))
+    return capsys.readouterr().out
+
+
+def test_the_fronts_of_all_studies(db, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out = run(capsys, "--db", db)
+    assert "ann: 4 of 9 trials on the front" in out
+    assert "ann: 1 finished trials lack a value of an objective: left out." in out
+    assert "svm: 1 of 1 trials on the front" in out
+    lines = [line.split() for line in out.splitlines()]
+    rows = [line for line in lines if len(line) > 3 and line[0].isdigit()]
+    assert [row[0] for row in rows] == ["0", "4", "2", "1", "0"]
+    assert rows[0][1:5] == ["99.000", "%", "95.000", "%"]
+    assert "all: optimizer Adam" in out
+    assert "reference point: macro_precision 90.000 %, macro_recall 90.000 %" in out
+    volume = 0.09 * 0.05 + 0.07 * 0.02 + 0.05 * 0.02
+    assert f"Hypervolume of ann: {volume:.4g}, " in out
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_study_and_other_objectives(db, tmp_path, capsys):
+    output = tmp_path / "front.png"
+    out = run(
+        capsys, "--db", db, "--study", "ann", "--objectives", "accuracy", "size", "--output", str(output)
+    )
+    assert "svm" not in out
+    assert "ann: 3 of 9 trials on the front" in out
+    run(
+        capsys,
+        "--db",
+        db,
+        "--study",
+        "svm",
+        "--study",
+        "ann",
+        "--objectives",
+        "accuracy,latency,size",
+        "--output",
+        str(output),
+    )
+    assert output.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_trial_is_exported(db, tmp_path, capsys):
+    path = tmp_path / "trials.csv"
+    run(capsys, "--db", db, "--csv", str(path), "--output", str(tmp_path / "front.png"))
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    assert [row["state"] for row in rows] == ["finished"] * 6 + ["pruned", "failed", "finished", "finished"]
+    assert rows[7]["reason"] == "MemoryError"
+    assert float(rows[0]["macro_precision"]) == 0.99
+    assert rows[0]["config.hidden"] == "[16]"
+    assert float(rows[0]["config.learning_rate"]) == float(rows[0]["parameter.learning_rate"]) > 0
+    assert {row["study"] for row in rows} == {"ann", "svm"}
+
+
+def drawn(db: str, objectives: list[str], monkeypatch) -> list:
+    """The figure that `plot` draws, as it stands when it is written."""
+    from matplotlib.figure import Figure
+
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    fronts = []
+    for name in study.study_names(db):
+        with study.open_study(db, name) as opened:
+            fronts.append(pareto.Front(name, opened.records(), objectives))
+    monkeypatch.setattr(pareto, "write_safely", lambda *_: None)
+    pareto.plot(fronts, objectives, "unused", [0.9, 0.9])
+    return figures
+
+
+def test_the_plot_names_counts_and_labels(db, monkeypatch):
+    (figure,) = drawn(db, ["macro_precision", "macro_recall"], monkeypatch)
+    whole, zoomed = figure.axes
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts[0] == "ann: 2 dominated, 1 pruned, 1 failed, 1 without a value"
+    assert texts[1] == "ann: 4 on the front"
+    assert {text.get_text() for text in zoomed.texts} == {"ann 0", "ann 1", "ann 2", "ann 4", "svm 0"}
+    assert whole.get_xlabel() == "macro precision (more is better)"
+    # The region of the front, and no more than that and its margin.
+    assert 0.9 < zoomed.get_xlim()[0] < 0.95 < 0.99 < zoomed.get_xlim()[1] < 1.0
+
+
+def test_labels_neither_overlap_nor_leave_the_plot(tmp_path, monkeypatch):
+    from matplotlib.text import Text
+
+    db = f"sqlite:///{tmp_path}/studies.db"
+    steps = np.linspace(0, 1, 25)
+    fill(db, "ann", [{"macro_precision": 0.99 + 1e-4 * s, "macro_recall": 0.99 - 1e-4 * s**2} for s in steps])
+    (figure,) = drawn(db, ["macro_precision", "macro_recall"], monkeypatch)
+    renderer = figure.canvas.get_renderer()
+    _, zoomed = figure.axes
+    frame = zoomed.get_window_extent(renderer)
+    boxes = [Text.get_window_extent(text, renderer) for text in zoomed.texts]  # without their arrows
+    assert len(boxes) == 25
+    for index, box in enumerate(boxes):
+        assert frame.x0 < box.x0 < box.x1 < frame.x1
+        assert frame.y0 < box.y0 < box.y1 < frame.y1
+        assert not any(box.overlaps(other) for other in boxes[:index])
+
+
+def test_an_axis_that_spans_orders_of_magnitude_is_logarithmic(tmp_path, monkeypatch):
+    db = f"sqlite:///{tmp_path}/studies.db"
+    fill(db, "ann", [{"accuracy": 0.9 + 0.01 * k, "latency": 10.0 ** (k - 5)} for k in range(4)])
+    (figure,) = drawn(db, ["accuracy", "latency"], monkeypatch)
+    assert [(axes.get_xscale(), axes.get_yscale()) for axes in figure.axes] == [("linear", "log")] * 2
+    assert figure.axes[0].get_ylabel() == "prediction time of an image, s (less is better)"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--objectives", "beauty", "loss"], "unknown objective 'beauty'"),
+        (["--objectives", "loss"], "two different objectives"),
+        (["--objectives", "loss", "loss"], "two different objectives"),
+        (["--study", "nothing"], "there is no study 'nothing' in .*; it holds ann, svm"),
+        (["--study", "svm", "--objectives", "accuracy", "epochs"], "no trial of svm has"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(db, words, says):
+    with pytest.raises(InputError, match=says):
+        pareto.main(["--db", db, *words])
+
+
+def test_without_a_database_it_says_who_makes_one(script):
+    assert (
+        "there is no database studies.db; sweep_ann.py and sweep_svm.py make one"
+        in script("pareto.py", status=2).stderr
+    )
