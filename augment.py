@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 # The largest change at strength 1, chosen by eye on the sheet and on the choosing split.
 RANGES = {
     "translation": 1.5,  # pixels to each side
-    "scale": 0.1,  # natural logarithm of the size, and half of it again of width against height
+    "scale": 0.1,  # natural logarithm of the size
+    "stretch": 0.15,  # natural logarithm of width against height: on a screen people draw narrower digits
     "rotation": 9.0,  # degrees to each side
     "shear": 0.18,  # horizontal pixels per vertical pixel, to each side: the slant of a hand
     "elastic": 0.5,  # pixels, standard deviation of the displacement
     "thickness": 0.5,  # part of the way to a pen two pixels wider; half of it to a thinner one
     "blot": 0.2,  # probability that narrow gaps and loops fill with ink, as a thick pen fills them
+    "hook": 0.25,  # probability of a short stroke more where the pen comes down, lifts or turns
     "style": 1.0,  # times the probabilities in `STYLES`
 }
 # Other ways to write a digit, of which MNIST's writers made little use. On recorded drawings of the
@@ -84,14 +86,17 @@ def augment(
         return images
     n, device = len(images), images.device
     # Everything is drawn whether used or not: leaving a part out changes no other part.
-    chances = torch.rand(8, n, generator=generator).to(device)
+    chances = torch.rand(12, n, generator=generator).to(device)
     draw = (torch.rand(7, n, generator=generator) * 2 - 1) * strength
     bends = torch.randn(n, 2, ELASTIC_GRID, ELASTIC_GRID, generator=generator) * strength
     size = {name: RANGES[name] if name in parts else 0.0 for name in RANGES}
 
     centre = torch.zeros(2, n)
+    if "hook" in parts:
+        images = _hook(images, chances[8:], strength * size["hook"])
     if "style" in parts and labels is not None:
         images = _restyle(images, labels, chances, strength * size["style"])
+    if {"hook", "style"} & set(parts):
         # A flag moves the centre of mass, and with it the digit in its frame.
         place = torch.arange(28.0, device=device) - 13.5
         ink = images.sum(dim=(1, 2, 3)).clamp(min=1e-6)
@@ -105,8 +110,8 @@ def augment(
         images = _thicken(images, (draw[0] * size["thickness"]).clamp(-2, 1).to(device))
     angle = draw[1] * math.radians(size["rotation"])
     shear = draw[2] * size["shear"]
-    width = torch.exp(-(draw[3] + draw[4] / 2) * size["scale"])
-    height = torch.exp(-(draw[3] - draw[4] / 2) * size["scale"])
+    width = torch.exp(-draw[3] * size["scale"] - draw[4] * size["stretch"] / 2)
+    height = torch.exp(-draw[3] * size["scale"] + draw[4] * size["stretch"] / 2)
     cos, sin = torch.cos(angle), torch.sin(angle)
     # Rows of the map from a place in the variant to a place in the original: turn, slant, scale, move.
     matrix = torch.stack(
@@ -217,6 +222,31 @@ def _restyle(images: torch.Tensor, labels: torch.Tensor, chances: torch.Tensor, 
     turning = bottom + torch.stack([-left * 0.55, height * between(0.0, 0.12, 4, nines)], 1)
     _draw(images, nines, bottom, turning, width)
     _draw(images, nines, turning, bottom + torch.stack([-left, -up], 1), width)
+    return images
+
+
+def _hook(images: torch.Tensor, chances: torch.Tensor, probability: float) -> torch.Tensor:
+    """Some images with a stroke of 1.5 to 5 pixels more, from where their ink reaches farthest some way.
+
+    chances : (4, n), 0 to 1; one says whether, three say how.
+    """
+    import torch
+
+    images = images.clone()
+    rows = torch.nonzero(chances[0] < probability).squeeze(1)
+    ink = images[rows, 0]
+    angle = chances[1, rows] * 2 * torch.pi
+    place = torch.arange(28.0, device=images.device) + 0.5
+    x, y = torch.cos(angle)[:, None, None] * place, torch.sin(angle)[:, None, None] * place[:, None]
+    farthest = torch.where(ink > 0.5, x + y, -99.0).flatten(1).argmax(dim=1)
+    start = torch.stack([farthest % 28, farthest // 28], 1) + 0.5
+    start = start - torch.stack([torch.cos(angle), torch.sin(angle)], 1)
+    turned = angle + (chances[2, rows] * 2 - 1) * 1.8
+    length = 2.5 + 3.5 * chances[3, rows]
+    end = start + torch.stack([torch.cos(turned), torch.sin(turned)], 1) * length[:, None]
+    width = _stem(ink)[2].clamp(max=3)
+    drawn = (ink.amax(dim=(1, 2)) > 0.5) & (end > 2).all(dim=1) & (end < 26).all(dim=1)
+    _draw(images, rows[drawn], start[drawn], end[drawn], width[drawn])
     return images
 
 

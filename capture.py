@@ -1,8 +1,8 @@
 """Collect digits that people draw, as a test set: asks for digits, records what is drawn.
 
-    python capture.py --writer anna                      # opens the window; goes on where anna stopped
-    python capture.py --writer anna --export pictures    # PNGs named LABEL_WRITER_NUMBER.png
-    python capture.py --output group.npz --import captured/anna.npz captured/ben.npz pictures
+    python capture.py --writer me                      # opens the window; goes on where it was left
+    python capture.py --writer me --export pictures    # PNGs named LABEL_WRITER_NUMBER.png
+    python capture.py --output group.npz --import captured/me.npz captured/you.npz pictures
 
 Digits are asked for in a random order in which each comes equally often. Enter or Space saves a drawing, at
 once: a crash loses at most the digit being drawn. The set is a file of recorded drawings (strokes, label,
@@ -168,7 +168,7 @@ def load_pictures(folder: Path) -> Drawings:
                 framed = opened.info.get(FRAMED) == "yes" and picture.shape == (28, 28)
             found.append((picture if framed else frame_picture(picture), int(match[1]), match[2]))
     if not found:
-        raise InputError(f"{folder} holds no pictures named LABEL_anything.png, such as 7_anna.png.")
+        raise InputError(f"{folder} holds no pictures named LABEL_anything.png, such as 7_me.png.")
     images, labels, writers = (np.array(column) for column in zip(*found, strict=True))
     return complete(Drawings([[] for _ in found], labels, writers, images=images))
 

@@ -357,7 +357,7 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
 def _load_pictures(folder: Path) -> ImageSet:
     files = sorted(file for file in folder.iterdir() if re.fullmatch(r"\d_.*\.png", file.name, re.IGNORECASE))
     if not files:
-        raise InputError(f"{folder} holds no pictures named LABEL_anything.png, such as 7_anna.png.")
+        raise InputError(f"{folder} holds no pictures named LABEL_anything.png, such as 7_me.png.")
     images = np.stack([frame_picture(read_picture(file)) for file in files])
     return ImageSet(images, np.array([int(file.name[0]) for file in files], dtype=np.int64), folder.name)
 

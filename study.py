@@ -362,11 +362,9 @@ def database_url(db: str) -> sqlalchemy.URL:
         "sqlite": "",
         "postgresql": "psycopg",
         "postgres": "psycopg",
-        "mysql": "pymysql",
-        "mariadb": "pymysql",
     }
     if kind not in drivers:
-        raise InputError(f"the database {kind!r} is not known; wanted sqlite, postgresql or mysql.")
+        raise InputError(f"the database {kind!r} is not known; wanted sqlite or postgresql.")
     if kind == "sqlite" and url.database in (None, "", ":memory:"):
         raise InputError("a SQLite study needs a file, such as sqlite:///studies.db.")
     driver = driver or drivers[kind]

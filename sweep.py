@@ -408,7 +408,7 @@ def main(search: Search, description: str | None, argv: Sequence[str] | None = N
         "--db",
         default=record.DEFAULT_DB,
         metavar="URL",
-        help="database of the study: sqlite, postgresql or mysql",
+        help="database of the study: sqlite or postgresql",
     )
     group.add_argument("--study", default=search.name, metavar="NAME", help="name of the study")
     group.add_argument(

@@ -43,7 +43,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
         "of the learning rate: one-cycle, cosine, step (a tenth at 60 and 85 %%), constant",
     ),
     "batch_size": (128, "images a step"),
-    "epochs": (20, "passes over the fitting split"),
+    "epochs": (16, "passes over the fitting split"),
     "loss": (
         "cross-entropy",
         "cross-entropy, margin (multi-class), mse (of probabilities to one-hot targets)",
@@ -139,7 +139,8 @@ def train(
         measured = {"train_loss": train_loss, "train_accuracy": train_accuracy}
         for split, part in (("fit", fit_set), ("choose", choose_set)):
             if part is not None:
-                logits = model.logits(to_tensor(part.images[:WATCHED])).cpu()
+                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
+                    logits = model.logits(to_tensor(part.images[:WATCHED])).cpu()
                 truth = torch.from_numpy(part.labels[:WATCHED])
                 measured[f"{split}_loss"] = F.cross_entropy(logits, truth).item()
                 measured[f"{split}_accuracy"] = (logits.argmax(1) == truth).float().mean().item()

@@ -213,8 +213,8 @@ def _plot(run: Run, kind: str, metrics: Mapping[str, Any]) -> dict[str, Path]:
         pictures["learning_curve"] = run.directory / "learning_curve.png"
         plot_learning_curve(run.epochs, pictures["learning_curve"], f"Training of {kind}")
     if run.directory and "confusion" in metrics:
-        pictures["confusion"] = run.directory / "confusion.png"
-        plot_confusion(metrics, pictures["confusion"], f"{kind}, choosing split")
+        pictures["confusion_matrix"] = run.directory / "confusion.png"
+        plot_confusion(metrics, pictures["confusion_matrix"], f"{kind}, choosing split")
     return pictures
 
 

@@ -312,12 +312,12 @@ def make_pruner(name: str, space: Mapping[str, Any]) -> optuna.pruners.BasePrune
 
     early = space.get("early_terminate", {})
     if name == "hyperband":
-        epochs = space["parameters"].get("epochs", {}).get("value")
-        return optuna.pruners.HyperbandPruner(
-            min_resource=early.get("min_iter", 1),
-            max_resource=early.get("max_iter", epochs or "auto"),
-            reduction_factor=early.get("eta", 3),
-        )
+        # As W&B: at each rung, min_iter and eta times as many epochs again and again, the best eta-th goes
+        # on; `s` brackets begin at later rungs. TPE models each bracket by itself, so that more than one
+        # is for hundreds of trials.
+        first, eta = early.get("min_iter", 1), early.get("eta", 3)
+        last = first * eta ** (early.get("s", 1) - 1)
+        return optuna.pruners.HyperbandPruner(min_resource=first, max_resource=last, reduction_factor=eta)
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0)
     return optuna.pruners.NopPruner()

@@ -23,7 +23,7 @@ def strokes_of(digit: int, seed: int = 0) -> list[np.ndarray]:
     return [rng.integers(50, 450, (12, 2)).astype(np.int16) for _ in range(1 + digit % 3)]
 
 
-def recorder_of(path: Path, writer: str = "anna", *, per_digit: int = 2, seed: int = 0) -> Recorder:
+def recorder_of(path: Path, writer: str = "me", *, per_digit: int = 2, seed: int = 0) -> Recorder:
     return Recorder(path, writer, per_digit=per_digit, rng=np.random.default_rng(seed))
 
 
@@ -58,7 +58,7 @@ def test_each_drawing_is_saved_when_it_is_confirmed(tmp_path):
     recorder.record(strokes)
     saved = load_drawings(path)
     assert saved.labels.tolist() == [label]
-    assert saved.writers.tolist() == ["anna"]
+    assert saved.writers.tolist() == ["me"]
     assert np.array_equal(saved.images[0], image)
     assert saved.times[0] > 1_700_000_000
     assert saved.times.dtype == np.int64
@@ -94,14 +94,14 @@ def test_it_goes_on_where_it_was_left(tmp_path):
 
 def test_two_writers_in_one_file_are_counted_apart(tmp_path):
     path = tmp_path / "group.npz"
-    draw(recorder_of(path, "anna"), 4)
-    ben = recorder_of(path, "benedikt")
-    assert ben.counts().sum() == 0
-    draw(ben, 2)
-    assert load_drawings(path).writers.tolist() == ["anna"] * 4 + ["benedikt"] * 2
-    anna = recorder_of(path, "anna")
-    anna.redo()
-    assert load_drawings(path).writers.tolist() == ["anna"] * 3 + ["benedikt"] * 2
+    draw(recorder_of(path, "me"), 4)
+    you = recorder_of(path, "benedikt")
+    assert you.counts().sum() == 0
+    draw(you, 2)
+    assert load_drawings(path).writers.tolist() == ["me"] * 4 + ["benedikt"] * 2
+    me = recorder_of(path, "me")
+    me.redo()
+    assert load_drawings(path).writers.tolist() == ["me"] * 3 + ["benedikt"] * 2
 
 
 def test_redo_drops_the_last_and_asks_for_it_again(tmp_path):
@@ -153,11 +153,11 @@ def test_a_drawing_that_cannot_be_saved_is_not_counted(tmp_path, monkeypatch):
 
 def test_a_file_that_another_program_changed_is_not_overwritten(tmp_path):
     path = tmp_path / "a.npz"
-    one, two = recorder_of(path, "anna"), recorder_of(path, "ben")
+    one, two = recorder_of(path, "me"), recorder_of(path, "you")
     draw(one, 2)
     with pytest.raises(InputError, match="another program"):
         two.record(strokes_of(1))
-    assert load_drawings(path).writers.tolist() == ["anna", "anna"]
+    assert load_drawings(path).writers.tolist() == ["me", "me"]
 
 
 def test_files_that_are_not_ours_are_refused_and_left_alone(tmp_path):
@@ -183,12 +183,12 @@ def test_a_set_without_images_and_times_is_completed(tmp_path):
 
 def test_export_and_import_give_the_same_images(tmp_path):
     path, folder = tmp_path / "a.npz", tmp_path / "pictures"
-    draw(recorder_of(path, "anna_b"), 6)
+    draw(recorder_of(path, "me_b"), 6)
     drawings = load_set(path)
     assert export_pictures(drawings, folder) == 6
     names = sorted(file.name for file in folder.iterdir())
     assert names[0].endswith(".png")
-    assert names == sorted(f"{label}_anna_b_{n:04}.png" for n, label in enumerate(drawings.labels, start=1))
+    assert names == sorted(f"{label}_me_b_{n:04}.png" for n, label in enumerate(drawings.labels, start=1))
     with Image.open(folder / names[0]) as picture:
         assert picture.size == (28, 28)
         assert picture.mode == "L"
@@ -197,14 +197,14 @@ def test_export_and_import_give_the_same_images(tmp_path):
     order = np.argsort([name for name in (f"{label}_{n:04}" for n, label in enumerate(drawings.labels))])
     assert np.array_equal(again.images, drawings.images[order])
     assert np.array_equal(again.labels, drawings.labels[order])
-    assert set(again.writers) == {"anna_b"}
+    assert set(again.writers) == {"me_b"}
     assert again.strokes == [[]] * 6
     assert np.array_equal(load_drawn(tmp_path / "b.npz").images, again.images)
 
 
 def test_importing_twice_adds_nothing(tmp_path):
-    draw(recorder_of(tmp_path / "a.npz", "anna"), 5)
-    draw(recorder_of(tmp_path / "b.npz", "ben"), 4)
+    draw(recorder_of(tmp_path / "a.npz", "me"), 5)
+    draw(recorder_of(tmp_path / "b.npz", "you"), 4)
     export_pictures(load_set(tmp_path / "a.npz"), tmp_path / "pictures")
     group = tmp_path / "group.npz"
     sources = [tmp_path / "a.npz", tmp_path / "b.npz"]
@@ -212,7 +212,7 @@ def test_importing_twice_adds_nothing(tmp_path):
     assert import_sets(group, [*sources, *sources]) == (0, 9)
     assert import_sets(group, [tmp_path / "pictures"]) == (0, 9), "these are the same drawings' pictures"
     saved = load_drawings(group)
-    assert saved.writers.tolist() == ["anna"] * 5 + ["ben"] * 4
+    assert saved.writers.tolist() == ["me"] * 5 + ["you"] * 4
     assert all(saved.strokes)
 
 
@@ -247,7 +247,7 @@ def test_an_import_that_fails_adds_nothing(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["anna", "Zoë", "a.b", "writer-7", "x" * 64, "3"])
+@pytest.mark.parametrize("name", ["me", "Zoë", "a.b", "writer-7", "x" * 64, "3"])
 def test_writers_names_that_can_name_a_file(name):
     assert writer_name(name) == name
 
@@ -280,10 +280,10 @@ def test_writers_names_that_cannot(name):
 
 
 def test_command_line(script, tmp_path):
-    draw(recorder_of(tmp_path / "a.npz", "anna"), 3)
+    draw(recorder_of(tmp_path / "a.npz", "me"), 3)
     done = script("capture.py", "--output", "group.npz", "--import", "a.npz", "--export", "pictures")
     assert done.stdout.splitlines() == ["3 new drawings; group.npz holds 3.", "3 pictures are in pictures."]
-    assert len(list((tmp_path / "pictures").glob("?_anna_*.png"))) == 3
+    assert len(list((tmp_path / "pictures").glob("?_me_*.png"))) == 3
     assert "--writer" in script("capture.py", status=2).stderr
     assert "--writer" in script("capture.py", "--output", "x.npz", status=2).stderr
     assert "cannot name a file" in script("capture.py", "--writer", "../x", status=2).stderr

@@ -24,7 +24,7 @@ STROKES = [
 def drawings():
     images = np.zeros((3, 28, 28), np.uint8)
     images[2, 10:20, 13:15] = 200
-    return Drawings(STROKES, np.array([1, 7, 1]), np.array(["anna", "ben", "anna"]), images=images)
+    return Drawings(STROKES, np.array([1, 7, 1]), np.array(["me", "you", "me"]), images=images)
 
 
 def fake_mnist(folder, *, compressed: bool = False) -> None:
@@ -180,7 +180,7 @@ def test_damaged_drawings_are_refused(drawings, tmp_path):
         "digit_offsets": np.array([0, 9, 2, 3]),
         "stroke_offsets": np.array([0, 2]),
         "labels": np.array([1, 7, 11]),
-        "writers": np.array(["anna"]),
+        "writers": np.array(["me"]),
         "points": np.zeros((7, 3)),
         "images": np.zeros((3, 27, 28), np.uint8),
     }.items():

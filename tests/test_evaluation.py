@@ -215,7 +215,7 @@ def test_the_command_on_drawings(trained, tmp_path, capsys):
         image = np.full((60, 60), 255, dtype=np.uint8)
         image[10:50, 28:32] = 0
         (tmp_path / "set").mkdir(exist_ok=True)
-        Image.fromarray(image).save(tmp_path / "set" / f"{label}_anna.png")
+        Image.fromarray(image).save(tmp_path / "set" / f"{label}_me.png")
     command("--drawn", "set")
     assert "2 images of set" in capsys.readouterr().out
     strokes = [[np.array([[0, 0], [0, 30]])] for _ in range(5)]

@@ -546,7 +546,7 @@ def test_predict_opens_at_once_before_any_model_and_ends_on_ctrl_c():
 def open_capture(tmp_path):
     painters = []
 
-    def opened(writer="anna", per_digit=2, seed=0) -> tuple[Window, capture.Recorder]:
+    def opened(writer="me", per_digit=2, seed=0) -> tuple[Window, capture.Recorder]:
         path = tmp_path / "set.npz"
         recorder = capture.Recorder(path, writer, per_digit=per_digit, rng=np.random.default_rng(seed))
         painters.append(capture.open_window(recorder, dark=False, scale=None))
@@ -578,7 +578,7 @@ def test_capture_asks_records_and_asks_again(open_capture, tmp_path):
     window.key("<Return>")
     saved = load_drawings(tmp_path / "set.npz")
     assert saved.labels.tolist() == [wanted]
-    assert saved.writers.tolist() == ["anna"]
+    assert saved.writers.tolist() == ["me"]
     assert np.array_equal(saved.strokes[0][0], strokes[0])
     assert np.array_equal(saved.images[0], image)
     assert window.painter.drawing.strokes == []
