@@ -1,6 +1,6 @@
 """What a sweep costs beside its trainings, and how much faster two workers are than one.
 
-    python bench/sweep_workers.py                # both; about 10 minutes on 2 cores
+    python bench/sweep_workers.py                # both; a few minutes on 2 cores
 
 The engine's cost is measured with the ANN's search space and trainings that take no time: all that is left
 is drawing parameters, writing the record and measuring the model. The workers train the same random trials,
@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+import sweep_comparison  # the small networks of its search space
 
 import commandline
 import study
@@ -83,7 +84,7 @@ def measure_engine(trials: int) -> None:
 
 
 def measure_workers(kind: str, trials: int, limit: int, arguments: Any) -> None:
-    search = {"ann": sweep_ann, "svm": sweep_svm}[kind].SEARCH
+    search = {"ann": sweep_comparison.SEARCH, "svm": sweep_svm.SEARCH}[kind]
     os.environ.update(dict.fromkeys(sweep.THREAD_VARIABLES, "1"))
     seconds = {}
     for workers in (1, 2):
