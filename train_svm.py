@@ -4,6 +4,9 @@ python train_svm.py                      # trained/svm.safetensors, and a record
 python train_svm.py --augment            # with random variants of the images as further examples
 python train_svm.py --kernel poly --degree 2 --features deslanted --pca 60
 python train_svm.py --resume runs/DIR    # go on after a kill or Ctrl-C, at the pair that it was at
+
+99.5 % of MNIST's test images, with and without --augment; with it 96.5 instead of 94.8 % of digits drawn on a
+screen (`bench/results.py`).
 """
 
 from __future__ import annotations
