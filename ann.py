@@ -9,13 +9,12 @@ device it lies.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from classifier import Classifier, InputError, expect_arrays
+from classifier import Classifier, InputError, expect_arrays, known
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     name: getattr(nn, name) for name in ("ReLU", "PReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Tanh")
@@ -23,13 +22,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 POOLINGS = ("max", "average", "stride")
 HEADS = ("flatten", "max", "average")
 BATCH = 1000  # images that go through the network at once: bounds the memory, about 50 MB
-
-
-def known(name: str, value: Any, choices: Sequence[Any] | Mapping[str, Any]) -> Any:
-    """`value`, or an InputError with the list of known ones."""
-    if value not in choices:
-        raise InputError(f"unknown {name} {value!r}; known are {', '.join(map(str, choices))}.")
-    return value
 
 
 class ANN(Classifier):

@@ -20,7 +20,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,6 +39,13 @@ class InputError(ValueError):
 
 class ModelFileError(InputError):
     """A model file that is missing, damaged, not ours or of another kind."""
+
+
+def known(name: str, value: Any, choices: Collection[str]) -> Any:
+    """`value`, where it is one of the choices; else an InputError with the list of known ones."""
+    if value not in choices:
+        raise InputError(f"unknown {name} {value!r}; known are {', '.join(choices)}.")
+    return value
 
 
 class Classifier(abc.ABC):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from classifier import Classifier, InputError, expect_arrays
+from classifier import Classifier, InputError, expect_arrays, known
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
 PAIRS = list(itertools.combinations(range(10), 2))
@@ -65,9 +65,8 @@ class SVM(Classifier):
         super().__init__(
             kernel=kernel, C=C, gamma=gamma, degree=degree, coef0=coef0, features=features, pca=pca
         )
-        for name, value, choices in (("kernel", kernel, KERNELS), ("features", features, FEATURES)):
-            if value not in choices:
-                raise InputError(f"unknown {name} {value!r}; known are {', '.join(choices)}.")
+        known("kernel", kernel, KERNELS)
+        known("features", features, FEATURES)
         if not 0 < C < np.inf:
             raise InputError(f"wanted C above 0; got {C}.")
         if gamma is not None and not 0 < gamma < np.inf:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import commandline
 import training
+from classifier import known
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,9 +159,9 @@ def train(
 
 def _check(config: dict[str, Any]) -> None:
     """Names and ranges of what the network does not check itself."""
-    training.known("optimizer", config["optimizer"], OPTIMIZERS)
-    training.known("loss", config["loss"], LOSSES)
-    training.known("schedule", config["schedule"], SCHEDULES)
+    known("optimizer", config["optimizer"], OPTIMIZERS)
+    known("loss", config["loss"], LOSSES)
+    known("schedule", config["schedule"], SCHEDULES)
     training.in_range(config, "learning_rate", 1e-8, 100)
     training.in_range(config, "momentum", 0, 0.9999)
     training.in_range(config, "weight_decay", 0, 10)
@@ -174,7 +175,7 @@ def _pick_device(name: str) -> tuple[torch.device, bool]:
     """The device, and whether bfloat16 trains faster than float32 on it."""
     import torch
 
-    training.known("device", name, ("auto", "cpu", "cuda", "mps"))
+    known("device", name, ("auto", "cpu", "cuda", "mps"))
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, available in there.items() if available)

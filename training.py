@@ -34,12 +34,6 @@ def complete(defaults: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
     return {**defaults, **config}
 
 
-def known(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raises InputError with the list of known ones where `value` is none of them."""
-    if value not in choices:
-        raise InputError(f"unknown {name} {value!r}; known are {', '.join(choices)}.")
-
-
 def in_range(config: Mapping[str, Any], name: str, low: float, high: float) -> None:
     """Raises InputError where an entry of the configuration is not from `low` to `high`."""
     if not low <= config[name] <= high:
