@@ -1,6 +1,6 @@
 """The neural network (ANN): convolutional and fully connected layers, described by keyword arguments.
 
-    network = ANN(conv_channels=[16, 32, 64], hidden=[128], activation="GELU")
+    network = ANN(conv_channels=[24, 48, 96], hidden=[128], activation="GELU")
 
 The network gets images scaled to 0 to 1 and centred on MNIST's mean; it answers in float32 on whatever
 device it lies.
@@ -50,7 +50,7 @@ class ANN(Classifier):
     def __init__(
         self,
         *,
-        conv_channels: Sequence[int] = (16, 32, 64),
+        conv_channels: Sequence[int] = (24, 48, 96),
         convs_per_stage: int = 2,
         kernel_size: int = 3,
         pooling: str = "max",
@@ -142,15 +142,16 @@ def build_network(
     layers: list[nn.Module] = [Standardise()]
     channels, side = 1, 28
     for stage, width in enumerate(conv_channels):
-        if stage > 0 and pooling != "stride":
-            layers.append(nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2))
-            side //= 2
         for index in range(convs_per_stage):
             stride = 2 if stage > 0 and index == 0 and pooling == "stride" else 1
             layers.append(
                 nn.Conv2d(channels, width, kernel_size, stride, kernel_size // 2, bias=not batch_norm)
             )
             side = (side - 1) // stride + 1
+            if pooling != "stride" and index == convs_per_stage - 1 and stage < len(conv_channels) - 1:
+                # Before normalisation and activation, which then have a quarter of the work.
+                layers.append(nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2))
+                side //= 2
             if batch_norm:
                 layers.append(nn.BatchNorm2d(width))
             layers.append(act())

@@ -33,7 +33,7 @@ DEFAULT_DB = "sqlite:///studies.db"
 # Metrics of a trial that can be objectives; True: the more, the better.
 MAXIMIZE: dict[str, bool] = {
     **dict.fromkeys(("accuracy", "macro_precision", "macro_recall", "macro_f1"), True),
-    **dict.fromkeys(("worst_precision", "worst_recall"), True),
+    **dict.fromkeys(("worst_precision", "worst_recall", "drawn_accuracy"), True),
     **{f"{name}_{digit}": True for name in ("precision", "recall", "f1") for digit in range(10)},
     **dict.fromkeys(("loss", "log_loss", "latency", "size", "parameters", "train_seconds", "epochs"), False),
 }

@@ -42,6 +42,8 @@ class SVM(Classifier):
     coef0 : of "poly" and "sigmoid".
     features : a key of `FEATURES`: "pixels", "deslanted" or "hog".
     pca : principal components kept of the features; 0 leaves them as they are.
+    half : whether support vectors are rounded to half precision (float16), which makes the model file about
+        half as large; answers are computed in float32 all the same.
 
     Raises
     ------
@@ -61,9 +63,10 @@ class SVM(Classifier):
         coef0: float = 0.0,
         features: str = "hog",
         pca: int = 0,
+        half: bool = False,
     ) -> None:
         super().__init__(
-            kernel=kernel, C=C, gamma=gamma, degree=degree, coef0=coef0, features=features, pca=pca
+            kernel=kernel, C=C, gamma=gamma, degree=degree, coef0=coef0, features=features, pca=pca, half=half
         )
         known("kernel", kernel, KERNELS)
         known("features", features, FEATURES)
@@ -84,6 +87,11 @@ class SVM(Classifier):
         )
         self.mean = np.zeros(length if pca else 0, np.float32)
         self.components = np.zeros((pca, length if pca else 0), np.float32)
+
+    @property
+    def _stored(self) -> type:
+        """The dtype of support vectors in a model file."""
+        return np.float16 if self.config["half"] else np.float32
 
     @property
     def support_count(self) -> int:
@@ -174,7 +182,8 @@ class SVM(Classifier):
     def _set_machine(
         self, support_vectors: np.ndarray, coefficients: np.ndarray, intercepts: np.ndarray
     ) -> None:
-        self.support_vectors = np.ascontiguousarray(support_vectors, dtype=np.float32)
+        rounded: np.ndarray = np.asarray(support_vectors, dtype=self._stored)
+        self.support_vectors = np.ascontiguousarray(rounded, dtype=np.float32)
         self.coefficients = np.ascontiguousarray(coefficients, dtype=np.float32)
         self.intercepts = np.asarray(intercepts, dtype=np.float32)
         self._square_norms = (self.support_vectors**2).sum(axis=1)
@@ -232,7 +241,7 @@ class SVM(Classifier):
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {
-            "support_vectors": self.support_vectors,
+            "support_vectors": self.support_vectors.astype(self._stored),
             "coefficients": self.coefficients,
             "intercepts": self.intercepts,
             "temperature": np.array([self.temperature]),
@@ -245,7 +254,7 @@ class SVM(Classifier):
         expect_arrays(
             arrays,
             {
-                "support_vectors": ((None, pca or length), np.float32),
+                "support_vectors": ((None, pca or length), self._stored),
                 "coefficients": ((None, 45), np.float32),
                 "intercepts": ((45,), np.float32),
                 "temperature": ((1,), np.float64),

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import commandline
@@ -26,7 +27,7 @@ import tracking
 from classifier import Classifier, InputError
 from space import Space, normalise, read_space
 from study import trial_config
-from worker import Worker, best_line, load_sets, reason, wandb_project
+from worker import Worker, best_line, load_drawn, load_sets, reason, wandb_project
 
 if TYPE_CHECKING:
     from dataset import ImageSet
@@ -65,6 +66,7 @@ class Search:
     train : train(fit_set, choose_set, *, seed, run, **config) -> classifier, metrics.
     configure : a trial's parameters -> the keyword arguments of `train`.
     conditions : which parameters are relevant when, see `space.py`.
+    start : parameters of the first trial, a hand-made configuration that the search has to beat; {} for none.
     epochs : whether training logs `choose_loss` at every epoch, so that a trial can be stopped early.
     load : load(split, dataset=..., data=..., limit=...) -> images and labels.
     """
@@ -74,6 +76,7 @@ class Search:
     train: Callable[..., tuple[Classifier, dict[str, Any]]]
     configure: Callable[[dict[str, Any]], dict[str, Any]] = _same
     conditions: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)
+    start: Mapping[str, Any] = field(default_factory=dict)
     epochs: bool = True
     load: Callable[..., Any] = _load
 
@@ -94,6 +97,7 @@ class Settings:
     dataset: str = "mnist"
     data: str | None = None
     limit: int | None = None
+    drawn: str | None = None
     wandb: str = "disabled"
     sweep_id: str | None = None
     quiet: bool = False
@@ -121,6 +125,7 @@ def run(search: Search, settings: Settings) -> None:
             )
     # Once here: a missing data set is said once, and a download happens once.
     load_sets(search, settings)
+    load_drawn(settings)
     sweep_id = _sweep_of_wandb(plan, settings) if settings.engine == "wandb" else None
     _supervise(search, settings, sweep_id)
     if not settings.quiet:
@@ -152,6 +157,8 @@ def prepare(search: Search, settings: Settings) -> Plan:
             raise InputError(
                 f"unknown objective {name!r}; known are {', '.join(short)}, precision_0 to f1_9."
             )
+    if "drawn_accuracy" in objectives and settings.drawn is None:
+        raise InputError("the objective drawn_accuracy needs --drawn PATH, drawings to measure it on.")
     if len(set(objectives)) < len(objectives):
         raise InputError(f"an objective is given twice: {', '.join(objectives)}.")
     stops = search.epochs and len(objectives) == 1 and objectives[0] in FORETOLD
@@ -193,6 +200,7 @@ def prepare(search: Search, settings: Settings) -> Plan:
         "model": search.name,
         "dataset": settings.dataset,
         "limit": settings.limit,
+        "drawn": Path(settings.drawn).name if settings.drawn else None,
     }
     return Plan(space, objectives, settings.study or search.name, about, pruner, metric, sweep_config)
 
@@ -422,6 +430,12 @@ def main(search: Search, description: str | None, argv: Sequence[str] | None = N
         help="with --engine wandb: the sweep to join (default: the study's own, else a new one)",
     )
     commandline.add_data_flags(parser)
+    parser.add_argument(
+        "--drawn",
+        metavar="PATH",
+        help="measure every trial on drawings, too (drawn_accuracy): recorded strokes, of which a test part "
+        "is left out, or a folder of LABEL_anything.png",
+    )
     arguments = vars(parser.parse_args(argv))
 
     names = arguments.pop("objectives") or []

@@ -3,6 +3,7 @@
     python sweep_ann.py --trials 40              # Bayesian search on this machine, no account needed
     python sweep_ann.py --workers 2              # two processes on one study, a core each
     python sweep_ann.py --objectives accuracy latency
+    python sweep_ann.py --objectives loss drawn_accuracy --drawn captured/me.npz
     python sweep_ann.py --engine wandb           # the same space as a sweep of Weights & Biases
     python sweep_ann.py --db postgresql://user@host/name    # the same on every machine: one study
 
@@ -25,7 +26,7 @@ SPACE: dict[str, Any] = {
     "parameters": {
         # the network
         "conv_stages": {"min": 0, "max": 3},  # 0: fully connected layers alone
-        "first_channels": {"values": [8, 16, 32]},  # twice as many in each next stage
+        "first_channels": {"values": [8, 16, 24, 32]},  # twice as many in each next stage
         "convs_per_stage": {"min": 1, "max": 2},
         "kernel_size": {"values": [3, 5]},
         "pooling": {"values": ["max", "average", "stride"]},
@@ -75,7 +76,13 @@ def configure(parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-SEARCH = sweep.Search("ann", SPACE, train_ann.train, configure, CONDITIONS)
+# What `train_ann.py --augment` trains, in fewer epochs.
+START = {"conv_stages": 3, "first_channels": 24, "convs_per_stage": 2, "kernel_size": 3, "pooling": "max"}
+START |= {"head": "flatten", "hidden_layers": 0, "dropout": 0.0, "batch_norm": True, "activation": "ReLU"}
+START |= {"optimizer": "AdamW", "learning_rate": 0.008, "weight_decay": 0.01, "schedule": "one-cycle"}
+START |= {"batch_size": 128, "loss": "cross-entropy", "label_smoothing": 0.05}
+START |= {"augmented": True, "augment": 1.0}
+SEARCH = sweep.Search("ann", SPACE, train_ann.train, configure, CONDITIONS, START)
 
 
 def main(argv: list[str] | None = None) -> None:

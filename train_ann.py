@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 OPTIONS: dict[str, tuple[Any, str]] = {
     # the network
-    "conv_channels": ([16, 32, 64], "channels of each convolutional stage; '' for none"),
+    "conv_channels": ([24, 48, 96], "channels of each convolutional stage; '' for none"),
     "convs_per_stage": (2, "convolutions in each stage"),
     "kernel_size": (3, "side of the kernels in pixels, odd"),
     "pooling": ("max", "between stages: max, average, stride"),
@@ -51,11 +51,12 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     ),
     "label_smoothing": (0.05, "part of the target spread over all classes; cross-entropy only"),
     "augment": (0.0, "strength of the augmentation, 0 off; alone it means 1"),
+    "augment_parts": ("all", "its changes, with commas: translation,scale,... as in augment.py"),
     "device": ("auto", "auto, cpu, cuda, mps"),
 }
 CONFIG = {name: default for name, (default, _) in OPTIONS.items()}
 NETWORK = tuple(OPTIONS)[: tuple(OPTIONS).index("optimizer")]
-FAST = {"head": "max", "epochs": 2}
+FAST = {"conv_channels": [16, 32, 64], "head": "max", "epochs": 2}
 
 OPTIMIZERS = ("SGD", "RMSprop", "Adam", "NAdam", "AdamW")
 LOSSES = ("cross-entropy", "margin", "mse")
@@ -87,7 +88,7 @@ def train(
     import torch.nn.functional as F
 
     from ann import ANN, to_tensor
-    from augment import augment
+    from augment import augment, parts_of
     from evaluation import evaluate
 
     config = training.complete(CONFIG, config)
@@ -100,6 +101,7 @@ def train(
     images = to_tensor(fit_set.images).to(device)
     labels = torch.from_numpy(fit_set.labels).to(device)
     batch_size, epochs = config["batch_size"], config["epochs"]
+    variety = {"strength": config["augment"], "parts": parts_of(config["augment_parts"])}
     steps = max(1, len(images) // batch_size)
     checkpoint = training.Checkpoint(run, config, seed)
     first, elapsed, state = checkpoint.restore()
@@ -119,7 +121,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = config["learning_rate"] * _rate(config["schedule"], progress)
             chosen = order[step * batch_size : (step + 1) * batch_size].to(device)
-            batch = augment(images[chosen], generator, labels=labels[chosen], strength=config["augment"])
+            batch = augment(images[chosen], generator, labels=labels[chosen], **variety)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
                 logits = network(batch.contiguous(memory_format=torch.channels_last))
             loss = _loss(config, logits.float(), labels[chosen])

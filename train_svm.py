@@ -31,11 +31,13 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "degree": (3, "of poly"),
     "coef0": (0.0, "of poly and sigmoid"),
     "augment": (0.0, "strength of the augmentation, 0 off; alone it means 1"),
+    "augment_parts": ("all", "its changes, with commas: translation,scale,... as in augment.py"),
     "copies": (2, "variants of each image that --augment adds"),
+    "half": (False, "round support vectors to half precision: a file of about half the size"),
     "jobs": (-1, "processes; -1 for one a core"),
 }
 CONFIG = {name: default for name, (default, _) in OPTIONS.items()}
-MACHINE = ("features", "pca", "kernel", "C", "gamma", "degree", "coef0")
+MACHINE = ("features", "pca", "kernel", "C", "gamma", "degree", "coef0", "half")
 
 
 def train(
@@ -65,7 +67,9 @@ def train(
     if config["augment"]:
         copies = range(config["copies"])
         added = [
-            training.variants(fit_set.images, fit_set.labels, [seed, copy], config["augment"])
+            training.variants(
+                fit_set.images, fit_set.labels, [seed, copy], config["augment"], config["augment_parts"]
+            )
             for copy in copies
         ]
         images = np.concatenate([images, *added])

@@ -65,19 +65,22 @@ class Checkpoint:
             write_arrays(self.path, arrays, {**self.header, "epoch": epoch, "seconds": seconds})
 
 
-def variants(images: np.ndarray, labels: np.ndarray, seed: list[int], strength: float) -> np.ndarray:
+def variants(
+    images: np.ndarray, labels: np.ndarray, seed: list[int], strength: float, parts: str = "all"
+) -> np.ndarray:
     """One random variant of each image, uint8 (n, 28, 28), for the models that are not PyTorch's."""
     import torch
 
     from ann import to_tensor
-    from augment import augment
+    from augment import augment, parts_of
 
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    named = parts_of(parts)
     changed = []
     for first in range(0, len(images), 1000):
         part = slice(first, first + 1000)
         batch, truth = to_tensor(images[part]), torch.from_numpy(labels[part])
-        changed.append(augment(batch, generator, labels=truth, strength=strength))
+        changed.append(augment(batch, generator, labels=truth, strength=strength, parts=named))
     return torch.cat(changed).squeeze(1).mul(255).round().byte().numpy()
 
 

@@ -56,6 +56,7 @@ class Worker:
     ) -> None:
         self.search, self.settings, self.plan, self.study = search, settings, plan, study
         self.fit_set, self.choose_set = load_sets(search, settings)
+        self.drawn_set = load_drawn(settings)
         where = tracking.environment()
         machine = {key: where[key] for key in ("machine", "system", "processor", "processors")}
         self.attributes = {
@@ -177,9 +178,11 @@ class Worker:
         seed = random.Random(f"{self.settings.seed} {number}").getrandbits(32)
         self.study.optuna.sampler = make_sampler(self.settings.sampler, seed)
         self.study.optuna.pruner = make_pruner(self.plan.pruner, self.search.space)
-        if self.settings.sampler != "grid":
-            return None
         distributions = self.plan.space.distributions
+        if self.settings.sampler != "grid":
+            if number == 0 and self.search.start:
+                return dict(self.search.start), {name: distributions[name] for name in self.search.start}
+            return None
         tried = {json.dumps(trial.params, sort_keys=True) for trial in trials}
         for point in grid_points(self.plan.space, self.settings.seed):
             drawn = {name: value for name, value in point.items() if name in distributions}
@@ -209,6 +212,9 @@ class Worker:
                     names = ("fit_loss", "fit_accuracy", "loss", "accuracy")
                     run.log(1, {name if "fit" in name else f"choose_{name}": metrics[name] for name in names})
                 outcome.attributes = {**metrics, **measure(classifier, self.choose_set.images, Path(folder))}
+                if self.drawn_set is not None:
+                    right = classifier.predict(self.drawn_set.images) == self.drawn_set.labels
+                    outcome.attributes["drawn_accuracy"] = float(right.mean())
                 outcome.values = objective_values(outcome.attributes, self.plan.objectives)
                 if run.wandb is not None and "confusion" in metrics:
                     from evaluation import plot_confusion
@@ -419,7 +425,7 @@ def best_line(study: record.Study) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    if name.startswith(("accuracy", "macro", "worst", "precision", "recall", "f1")):
+    if name.startswith(("accuracy", "drawn", "macro", "worst", "precision", "recall", "f1")):
         return f"{100 * value:.2f} %"
     if name == "latency":
         return f"{1000 * value:.2f} ms"
@@ -469,3 +475,12 @@ def load_sets(search: Search, settings: Settings) -> tuple[Any, Any]:
     """The splits to fit and to choose on."""
     where = {"dataset": settings.dataset, "data": settings.data, "limit": settings.limit}
     return search.load("fit", **where), search.load("choose", **where)
+
+
+def load_drawn(settings: Settings) -> Any:
+    """The drawings that every trial is measured on: of a set with a test part, the others; None without."""
+    if settings.drawn is None:
+        return None
+    import dataset
+
+    return dataset.load_drawn(settings.drawn, part="choose")

@@ -120,6 +120,18 @@ def test_a_wrong_machine_is_refused(config, said):
         SVM(**config)
 
 
+def test_half_precision_halves_the_support_vectors_and_keeps_the_answers(svm_model, digits_choose, tmp_path):
+    half = SVM(**{**svm_model.config, "half": True})
+    arrays = svm_model.arrays()
+    half.set_arrays({**arrays, "support_vectors": arrays["support_vectors"].astype(np.float16)})
+    assert half.arrays()["support_vectors"].nbytes * 2 == arrays["support_vectors"].nbytes
+    probabilities = half.predict_proba(digits_choose.images)
+    np.testing.assert_allclose(probabilities, svm_model.predict_proba(digits_choose.images), atol=0.01)
+    half.save(tmp_path / "half")
+    read = SVM.load(tmp_path / "half")
+    np.testing.assert_array_equal(read.predict_proba(digits_choose.images), probabilities)
+
+
 def test_a_missing_digit_is_named(digits_fit):
     with pytest.raises(InputError, match=r"none of \[3, 7\]"):
         SVM().fit(digits_fit.images, np.where(np.isin(digits_fit.labels, [3, 7]), 1, digits_fit.labels))

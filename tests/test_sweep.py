@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import toy_sweep
 from toy_sweep import CONDITIONS, SEARCH, SPACE
@@ -18,6 +20,7 @@ import study
 import sweep
 import worker
 from classifier import InputError
+from dataset import Drawings, save_drawings
 from space import GRID_POINTS, normalise, read_space
 from sweep import Settings
 
@@ -40,6 +43,41 @@ def states(db: str, name: str = "toy") -> dict[str, int]:
 def work(db: str, **settings) -> None:
     search = settings.pop("search", SEARCH)
     sweep.work(search, Settings(db=db, **{"quiet": True, **settings}))
+
+
+# What a search begins with and measures
+
+
+def test_the_first_trial_is_the_start_and_later_ones_are_drawn(db):
+    start = {"x": 0.25, "kernel": "curved", "gamma": 0.5, "depth": 2}
+    work(db, search=dataclasses.replace(SEARCH, start=start), trials=3, pruner="none")
+    parameters = [record["trial_parameters"] for record in records(db)]
+    assert parameters[0] == start
+    assert start not in parameters[1:]
+
+
+@pytest.mark.parametrize("module", ["sweep_ann", "sweep_svm"])
+def test_a_models_start_is_its_default_configuration_with_augmentation(module):
+    search = importlib.import_module(module).SEARCH
+    train = importlib.import_module(module.replace("sweep", "train"))
+    space = read_space(search.space, search.conditions)
+    config = search.configure(space.draw(lambda name, _: search.start[name]))
+    assert {**config, "epochs": 0} == {**train.CONFIG, "augment": 1.0, "epochs": 0}
+
+
+def test_every_trial_is_measured_on_drawings_that_are_not_for_testing(db, tmp_path):
+    stroke = [np.array([[0, 0], [10, 40]])]
+    parts = np.array([False, False, True])
+    drawings = Drawings([stroke] * 3, np.array([0, 1, 1]), np.zeros(3, np.uint8), is_test=parts)
+    save_drawings(tmp_path / "set.npz", drawings)
+    work(db, trials=2, drawn=str(tmp_path / "set.npz"), objectives=("loss", "drawn_accuracy"))
+    # The toy says 0 of every drawing, and one of the two that are not for testing is a 0.
+    assert [record["drawn_accuracy"] for record in records(db)] == [0.5, 0.5]
+
+
+def test_drawings_that_are_wanted_and_not_given_are_named(db):
+    with pytest.raises(InputError, match="drawn_accuracy needs --drawn"):
+        work(db, trials=1, objectives=("drawn_accuracy",))
 
 
 # The search space
