@@ -1,0 +1,372 @@
+"""The experiment on augmentation: statistics, what is done again and what is not, the test sets, the plot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import augmentation_experiment as experiment
+from augment import RANGES, STYLES
+from conftest import ROOT
+from dataset import Drawings, save_drawings
+
+
+@pytest.fixture(autouse=True)
+def chance():
+    """Every test draws the same numbers, whichever tests ran before it."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
+def drawings(count: int = 40) -> Drawings:
+    """Small digits off the middle of a box of 500, by two writers."""
+    strokes = [
+        [
+            np.array([[400, 60 + 5 * (label % 3)], [450, 120], [400 + 5 * label, 160]], dtype=np.int16),
+            np.array([[420, 100]], dtype=np.int16),
+        ]
+        for label in np.arange(count) % 10
+    ]
+    strokes[0][0] = np.array([[30, 20], [60, 80], [490, 500]], dtype=np.int16)
+    writers = np.arange(count) // 10 % 2
+    return Drawings(strokes, np.arange(count) % 10, writers, is_test=np.arange(count) >= count // 2)
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    path = tmp_path / "drawn.npz"
+    save_drawings(path, drawings())
+    return path
+
+
+def row(model: str, setting: str, seed: int, right: float = 0.9, **other) -> dict:
+    """A row as a training leaves it, of random answers."""
+    tests = {}
+    for name, count in (("test", 300), ("framed", 140), ("canvas", 140)):
+        read = np.where(RNG.random(count) < right, 1, 2)
+        writers = None if name == "test" else np.arange(count) % 7
+        tests[name] = experiment.outcome(read, np.ones(count, dtype=int), writers)
+    entries = {"dataset": "mnist", "limit": None, "drawn": "d.npz", "drawn_sha256": "0", "drawn_part": "test"}
+    entries.update(model=model, setting=setting, seed=seed, config={"epochs": 4}, tests=tests)
+    return {**entries, **other}
+
+
+def toy_rows(seeds: int = 3) -> list[dict]:
+    return [
+        row(model, setting, seed, 0.7 + 0.06 * index)
+        for model in experiment.MODELS
+        for index, setting in enumerate(experiment.SETTINGS)
+        for seed in range(1 if (model, setting) == ("svm", "off") else seeds)
+    ]
+
+
+def test_means_have_students_interval():
+    rows = toy_rows()
+    means = {(m.model, m.setting, m.test_set): m for m in experiment.summarise(rows)}
+    assert len(means) == 2 * 5 * 3
+    mean = means["ann", "all", "framed"]
+    values = [r["tests"]["framed"]["accuracy"] for r in rows if (r["model"], r["setting"]) == ("ann", "all")]
+    interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (mean.n, mean.mean) == (3, pytest.approx(np.mean(values)))
+    assert (mean.low, mean.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert means["svm", "off", "test"].n == 1
+    assert means["svm", "off", "test"].low is None
+
+
+def test_where_one_factor_does_not_vary_the_paired_test_is_the_t_test_over_the_other():
+    units = RNG.normal(0.3, 1, 14)
+    difference, low, high, p = experiment.paired_test(np.tile(units, (5, 1)), np.ones(14))
+    expected = stats.ttest_1samp(units, 0)
+    assert p == pytest.approx(expected.pvalue)
+    assert (low, high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    one, other = RNG.normal(0.9, 0.01, (2, 5))
+    difference, low, high, p = experiment.paired_test(np.tile((one - other)[:, None], (1, 14)), np.ones(14))
+    expected = stats.ttest_rel(one, other)
+    assert (difference, p) == (pytest.approx((one - other).mean()), pytest.approx(expected.pvalue))
+    assert (low, high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+
+
+def test_the_paired_test_is_clarks_min_f():
+    differences = RNG.normal(0.5, 1, (4, 9)) + RNG.normal(0, 1, (4, 1)) + RNG.normal(0, 1, 9)
+    f1 = stats.ttest_1samp(differences.mean(axis=1), 0).statistic ** 2
+    f2 = stats.ttest_1samp(differences.mean(axis=0), 0).statistic ** 2
+    freedom = (f1 + f2) ** 2 / (f1**2 / 8 + f2**2 / 3)
+    p = experiment.paired_test(differences, np.ones(9))[3]
+    assert p == pytest.approx(stats.f.sf(f1 * f2 / (f1 + f2), 1, freedom))
+
+
+def test_the_paired_test_rarely_finds_what_is_not_there():
+    found = 0
+    for _ in range(400):
+        seeds, writers = RNG.normal(0, 1, (5, 1)), RNG.normal(0, 2, 14)
+        found += experiment.paired_test(seeds + writers + RNG.normal(0, 1, (5, 14)), np.ones(14))[3] < 0.05
+    assert found < 400 * 0.08
+
+
+def test_writers_count_as_their_drawings_do():
+    counts = np.array([10.0, 40.0, 2.0])
+    differences = np.array([[1, 4, -1], [2, 3, 0]])
+    difference = experiment.paired_test(differences, counts)[0]
+    assert difference == pytest.approx(differences.sum() / 2 / 52)
+
+
+def test_no_difference_and_too_few_to_tell():
+    assert experiment.paired_test(np.zeros((3, 5)), np.ones(5)) == (0, 0, 0, 1)
+    assert experiment.paired_test(np.ones((1, 5)), np.ones(5)) == (1, None, None, None)
+
+
+def test_holms_correction():
+    assert experiment.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert experiment.holm([0.5, 0.9]) == [1, 1]
+    assert experiment.holm([]) == []
+
+
+def test_every_setting_is_compared_with_off():
+    rows = toy_rows()
+    compared = experiment.compare(rows)
+    assert len(compared) == 2 * 4 * 3
+    means = {(m.model, m.setting, m.test_set): m.mean for m in experiment.summarise(rows)}
+    for c in compared:
+        difference = means[c.model, c.setting, c.test_set] - means[c.model, "off", c.test_set]
+        assert c.difference == pytest.approx(difference)
+        assert c.low < c.difference < c.high
+        assert c.test == ("seeds and images" if c.test_set == "test" else "seeds and writers")
+    best = next(c for c in compared if (c.model, c.setting, c.test_set) == ("ann", "all", "test"))
+    assert best.p < 0.05
+    # Nothing to pair with: another seed of the ANN is no partner.
+    assert experiment.compare([row("ann", "off", 0), row("ann", "all", 1)]) == []
+    assert len(experiment.compare([row("svm", "off", 0), row("svm", "all", 1)])) == 3
+    assert experiment.compare([row("svm", "off", 0), row("svm", "all", 1)])[0].p is None
+
+
+def test_a_row_keeps_what_the_comparison_needs():
+    read, labels = np.array([1, 2, 3, 4]), np.array([1, 2, 0, 0])
+    one = experiment.outcome(read, labels, np.array(["a", "b", "a", "a"]))
+    assert one == {"accuracy": 0.5, "count": 4, "writers": {"a": [1, 3], "b": [1, 1]}}
+    assert experiment.outcome(read, labels, None)["wrong"] == [2, 3]
+    assert experiment.outcome(read, labels, np.zeros(4))["wrong"] == [
+        2,
+        3,
+    ]  # one writer is no sample of people
+
+
+def test_a_canvas_is_shrunk_as_it_stands():
+    picture = experiment.canvas_picture([np.array([[125, 375]])], 500)
+    y, x = np.unravel_index(picture.argmax(), picture.shape)
+    assert (abs(x + 0.5 - 7), abs(y + 0.5 - 21)) <= (1, 1)
+    assert 2 < picture.sum() / 255 < 5  # a round dot two pixels wide has an area of 3.1
+    line = experiment.canvas_picture([np.array([[0, 250], [500, 250]])], 500)
+    assert 26 < (line > 127).any(axis=0).sum() <= 28
+    assert not experiment.canvas_picture([np.array([[900, 900]])], 500).any()
+
+
+def test_the_test_sets(drawn):
+    tests = experiment.load_tests(drawn, "all", dataset="digits", limit=50)
+    assert list(tests) == list(experiment.TEST_SETS)
+    assert [len(images) for images, _, _ in tests.values()] == [50, 40, 40]
+    framed, canvas = tests["framed"][0].astype(float), tests["canvas"][0].astype(float)
+    assert (framed != canvas).any(axis=(1, 2)).all()
+    columns = np.arange(28) + 0.5
+    centre = [(images.sum(axis=1) @ columns / images.sum(axis=(1, 2)))[1:] for images in (framed, canvas)]
+    assert np.abs(centre[0] - 14).max() < 1
+    assert centre[1].min() > 21  # all but the first stand at the right edge
+    assert len(experiment.load_tests(drawn, "choose", dataset="digits", limit=50)["framed"][1]) == 20
+
+
+def test_drawings_without_strokes_are_left_out(tmp_path):
+    images = np.zeros((2, 28, 28), np.uint8)
+    save_drawings(
+        tmp_path / "d.npz", Drawings([[], [np.array([[3, 4]])]], np.array([1, 2]), np.zeros(2), images=images)
+    )
+    tests = experiment.load_tests(tmp_path / "d.npz", "test", dataset="digits", limit=50)
+    assert tests["canvas"][1].tolist() == [2]
+
+
+@pytest.fixture
+def lab(monkeypatch, drawn, tmp_path):
+    """The command with trainings that do nothing but count; `lab.trained` has them."""
+    trained = []
+
+    def trainer(model):
+        def train(fit_set, choose_set, *, seed, run, **config):
+            if len(trained) == getattr(lab, "stop_after", None):
+                raise KeyboardInterrupt
+            trained.append((model, seed, config))
+            answers = np.random.default_rng(len(trained))
+            return SimpleNamespace(predict=lambda images: answers.integers(0, 10, len(images))), {}
+
+        return SimpleNamespace(CONFIG=experiment.TRAINERS[model].CONFIG, train=train)
+
+    def call(*words):
+        common = ["--dataset", "digits", "--limit", "50", "--seeds", "2", "--svm-seeds", "1"]
+        experiment.main([*common, "--drawn", str(drawn), "--output", str(tmp_path / "out"), *map(str, words)])
+
+    for model in list(experiment.TRAINERS):
+        monkeypatch.setitem(experiment.TRAINERS, model, trainer(model))
+    lab = SimpleNamespace(call=call, trained=trained, out=tmp_path / "out", drawn=drawn)
+    lab.record = lab.out / "results.jsonl"
+    return lab
+
+
+def test_what_is_done_is_not_done_again(lab, capsys):
+    lab.call()
+    assert len(lab.trained) == 5 * 2 + 5
+    configs = [config for model, seed, config in lab.trained if (model, seed) == ("ann", 0)]
+    assert [config["augment"] for config in configs] == [0, 1, 0.33, 0.67, 1]
+    assert configs[1]["augment_parts"] == "translation,scale"
+    assert {config["epochs"] for config in configs} == {4}
+    rows = experiment.load_rows(lab.record)
+    assert len(rows) == 15
+    kept = {"images": 50, "limit": 50, "dataset": "digits", "drawn": "drawn.npz", "drawn_part": "test"}
+    assert kept.items() <= rows[0].items()
+    assert {"seconds", "versions", "finished", "config"} <= set(rows[0])
+    assert (rows[4]["parts"], rows[4]["ranges"]) == (list(RANGES), {**RANGES, **STYLES})
+    assert not list((lab.out / "locks").iterdir())
+    capsys.readouterr()
+    lab.call("--quiet")
+    assert len(lab.trained) == 15
+    assert capsys.readouterr().out.startswith("Right answers in %")
+    lines = lab.record.read_text().splitlines(keepends=True)
+    lab.record.write_text("".join(lines[:3] + lines[4:-1]) + lines[-1][:40])
+    lab.call()
+    assert len(lab.trained) == 17
+
+
+def test_an_interrupted_experiment_goes_on(lab):
+    lab.stop_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        lab.call()
+    assert len(experiment.read_rows(lab.record)) == 4
+    lab.stop_after = None
+    lab.call()
+    assert len(lab.trained) == 15
+
+
+def test_rows_of_other_settings_are_ignored(lab, capsys, monkeypatch):
+    lab.call()
+    capsys.readouterr()
+    lab.call("--epochs", 1, "--models", "ann", "--seeds", 1)
+    assert len(lab.trained) == 20
+    assert "ANN  all                        1 " in capsys.readouterr().out
+    lab.call("--limit", 60, "--models", "svm")
+    lab.call("--drawn-part", "all", "--models", "svm")
+    assert len(lab.trained) == 30
+    assert len(experiment.read_rows(lab.record)) == 30
+    rows = experiment.load_rows(lab.record)
+    assert len(rows) == 15
+    assert {r["config"].get("epochs") for r in rows} == {4, None}
+    # An option that came later, and is off by default, makes nothing old; another default does.
+    experiment.TRAINERS["ann"].CONFIG = {**experiment.TRAINERS["ann"].CONFIG, "new_option": 0}
+    lab.call()
+    assert len(lab.trained) == 30
+    experiment.TRAINERS["ann"].CONFIG = {**experiment.TRAINERS["ann"].CONFIG, "learning_rate": 0.5}
+    lab.call()
+    assert len(lab.trained) == 40
+    # So do other ranges of the augmentation.
+    monkeypatch.setattr(experiment, "RANGES", {**RANGES, "scale": 0.5})
+    lab.call("--models", "svm")
+    assert len(lab.trained) == 45
+
+
+def test_a_training_is_left_to_the_process_that_is_at_it(lab, capsys):
+    words = [
+        "--drawn",
+        str(lab.drawn),
+        "--dataset",
+        "digits",
+        "--limit",
+        "50",
+        "--seeds",
+        "2",
+        "--svm-seeds",
+        "1",
+    ]
+    names = ("drawn", "dataset", "limit", "seeds", "svm_seeds")
+    arguments = SimpleNamespace(**dict(zip(names, [words[1], "digits", 50, 2, 1], strict=True)))
+    arguments.drawn_part, arguments.epochs, arguments.copies = "test", 4, 2
+    training = experiment.planned(arguments)[3]
+    code = (
+        "import json, sys, time; import augmentation_experiment as e\n"
+        "from pathlib import Path\n"
+        "with e.claimed(Path(sys.argv[1]), json.loads(sys.argv[2])) as lock:\n"
+        "    print(lock, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(lab.out / "locks"), json.dumps(training)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline().strip().endswith(".lock")
+        lab.call()
+        assert len(lab.trained) == 14
+        assert "Other processes are at 1 of the trainings" in capsys.readouterr().out
+        process.kill()
+    # Killed, it left its lock file, which nobody holds.
+    assert list((lab.out / "locks").iterdir())
+    lab.call()
+    assert len(lab.trained) == 15
+    assert not list((lab.out / "locks").iterdir())
+
+
+def test_no_rows_yet(tmp_path):
+    assert experiment.load_rows(tmp_path / "nothing.jsonl") == []
+    assert experiment.summarise([]) == experiment.compare([]) == []
+
+
+def test_the_plot_is_written_in_the_format_of_its_suffix(tmp_path):
+    rows = toy_rows()
+    experiment.plot(rows, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    words = {text: f"«{index}»" for index, text in enumerate(experiment.TEXTS)}
+    experiment.plot(rows, tmp_path / "a.svg", words)
+    written = (tmp_path / "a.svg").read_text()
+    assert "<svg" in written
+    assert all(
+        f"<!-- {word} -->" in written for word in words.values()
+    )  # each text stands beside its outlines
+    experiment.plot(rows[:1], tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(experiment.InputError, match="wanted a plot named"):
+        experiment.plot(rows, tmp_path / "a.txt")
+
+
+def test_wrong_input_gets_one_sentence(script, drawn, monkeypatch, capsys):
+    save_drawings(script.folder / "empty.npz", Drawings([], np.zeros(0, np.int64), np.zeros(0, "U1")))
+    (script.folder / "other.npz").write_text("no drawings")
+    said = script("augmentation_experiment.py", "--drawn", "nothing.npz", status=2).stderr
+    assert "there is none at nothing.npz" in said
+    assert "wanted --drawn FILE" in script("augmentation_experiment.py", status=2).stderr
+    monkeypatch.chdir(script.folder)
+    for name, sentence in ((".", "there is none"), ("empty.npz", "no strokes"), ("other.npz", "damaged")):
+        with pytest.raises(experiment.InputError, match=sentence):
+            experiment.main(["--drawn", name, "--dataset", "digits"])
+    for words, sentence in (
+        (["--drawn", "drawn.npz", "--seeds", "0"], "0 is less than 1"),
+        (["--drawn", "drawn.npz", "--models", "knn"], "invalid choice: 'knn'"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            experiment.main(words)
+        assert stopped.value.code == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_a_quick_look(script, drawn):
+    words = ["--drawn", drawn, "--dataset", "digits", "--limit", 200, "--epochs", 1, "--copies", 1]
+    words += ["--seeds", 1, "--svm-seeds", 1]
+    # Trained within the process: starting others takes longer than so small an SVM.
+    done = script("augmentation_experiment.py", *words, LOKY_MAX_CPU_COUNT="1")
+    assert "SVM, all, seed 0 (10 of 10)" in done.stdout
+    for start in ("ANN  translation and scale      1 ", "SVM  all                        1 "):
+        assert done.stdout.count(start) == 2
+    folder = script.folder / "runs" / "augmentation"
+    assert (folder / "augmentation.png").stat().st_size > 10_000
+    rows = experiment.load_rows(folder / "results.jsonl")
+    assert [(r["setting"], r["images"]) for r in rows] == 2 * [(name, 200) for name in experiment.SETTINGS]
