@@ -121,11 +121,11 @@ def baseline_section(document: Document, results: Results, say: Language) -> Non
             values = finite(own, name) or [math.nan]
             spread = f" ± {say.points(statistics.stdev(values))}" if len(values) > 1 else ""
             cells.append(f"{say.points(statistics.mean(values))}{spread}")
-        for name, factor, digits in (("seconds", 1, 0), ("bytes", 1e-6, None)):
+        for name, factor, digits in (("seconds", 1, 0), ("cores", 1, 0), ("bytes", 1e-6, None)):
             cells.append(say.number(factor * statistics.median(finite(own, name) or [math.nan]), digits))
         rows.append(cells)
     shares = [f"{say.called(name)}, %" for name in names]
-    head = [*say.row("command seeds"), *shares, *say.row("seconds megabytes")]
+    head = [*say.row("command seeds"), *shares, *say.row("seconds cores megabytes")]
     document.text("base_text")
     document.table("base", head, rows, "l" + "r" * (len(head) - 1))
 

@@ -171,6 +171,7 @@ test: test split | partición de prueba
 framed: framed drawings | dibujos encuadrados
 canvas: unframed drawings | dibujos sin encuadrar
 seconds: seconds | segundos
+cores: cores | núcleos
 megabytes: MB | MB
 setting: augmentation | aumento
 setting_off: off | ninguno

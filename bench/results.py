@@ -10,6 +10,7 @@ kept in `runs/results/`, and not done again: delete a line of `results.jsonl` to
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,16 @@ ROWS = {
     "train_ann.py --augment": True,
     "train_svm.py": False,
     "train_svm.py --augment": True,
+    # What lies in `models/`.
+    "train_softmax.py --final": True,
+    "train_ann.py --augment --epochs 28 --final": True,
+    "train_svm.py --augment --copies 4 --half --final": True,
 }
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure(row: str, seed: int, data: str, drawn: str | None, folder: Path) -> dict[str, Any]:
@@ -55,6 +65,7 @@ def measure(row: str, seed: int, data: str, drawn: str | None, folder: Path) -> 
         str(model),
     )
     result: dict[str, Any] = {"row": row, "seed": seed, "seconds": time.perf_counter() - start}
+    result["cores"] = min(cores(), int(os.environ.get("OMP_NUM_THREADS", cores())))
     result["bytes"] = model.stat().st_size
     report = folder / "report.json"
     tested = [
@@ -99,8 +110,8 @@ def main(argv: list[str] | None = None) -> None:
                 with open(record, "a") as file:
                     file.write(json.dumps(result) + "\n")
                 print(json.dumps(result), flush=True)
-    print("\n| command | seeds | MNIST test | strokes | pictures | seconds | MB |")
-    print("| --- " * 7 + "|")
+    print("\n| command | seeds | MNIST test | strokes | pictures | seconds | cores | MB |")
+    print("| --- " * 8 + "|")
     for row in ROWS:
         results = [line for (name, _), line in done.items() if name == row]
         if results:
@@ -110,6 +121,7 @@ def main(argv: list[str] | None = None) -> None:
                 spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
                 cells.append(f"{statistics.mean(values):.2f}{spread} %" if values else "")
             cells.append(f"{statistics.median(line['seconds'] for line in results):.0f}")
+            cells.append(str(results[0]["cores"]))
             cells.append(f"{results[0]['bytes'] / 1e6:.1f}")
             print(f"| {' | '.join(cells)} |")
 
