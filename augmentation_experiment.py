@@ -480,7 +480,9 @@ def measure(training: Mapping[str, Any], data: Sequence[Any], *, quiet: bool) ->
 
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
-    parser.add_argument("--drawn", metavar="FILE", help="recorded strokes to test on, .npz: cannot be left out")
+    parser.add_argument(
+        "--drawn", metavar="FILE", help="recorded strokes to test on, .npz: cannot be left out"
+    )
     parser.add_argument(
         "--drawn-part",
         choices=("test", "choose", "all"),

@@ -124,6 +124,12 @@ def command(
         default="auto",
         help="log to Weights & Biases; auto: online where a key is set",
     )
+    group.add_argument(
+        "--drawn",
+        metavar="PATH",
+        help='drawings to fit on when a "?" is shown; of a set with a test part, the others (default: images '
+        "of the choosing split, varied at random); with --final no image is left for that: better give some",
+    )
     group.add_argument("--quiet", action="store_true", help="print errors alone")
     commandline.add_config_flags(parser, options)
     arguments = parser.parse_args(argv)
@@ -144,7 +150,8 @@ def command(
             config.update(sweep.trial_config(arguments.db, arguments.study, arguments.from_trial))
         config.update(commandline.given(arguments, options))
         record = {
-            name: getattr(arguments, name) for name in ("dataset", "limit", "seed", "final", "data", "output")
+            name: getattr(arguments, name)
+            for name in ("dataset", "limit", "seed", "final", "data", "output", "drawn")
         }
         record.update(config=config, wandb=arguments.wandb, from_trial=arguments.from_trial)
     suffix = "" if record["dataset"] == "mnist" else f"-{record['dataset']}"
@@ -152,6 +159,8 @@ def command(
     where = {"dataset": record["dataset"], "data": record["data"], "limit": record["limit"]}
     fit_set = dataset.load("all" if record["final"] else "fit", **where)
     choose_set = None if record["final"] else dataset.load("choose", **where)
+    drawn = record.get("drawn")
+    drawn_set = dataset.load_drawn(drawn, part="choose") if drawn else None
 
     run = Run(
         f"train-{kind}",
@@ -171,20 +180,24 @@ def command(
     except BaseException:
         run.finish({}, status="failed")
         raise
+    # Above which probability an answer is to be trusted: on drawings, or on images as varied as these.
+    watched = drawn_set or choose_set or fit_set
+    images, labels = watched.images, watched.labels
+    if drawn_set is None:
+        images, labels = images[:6_000], labels[:6_000]
+        images = variants(images, labels, [record["seed"], 0], 1.0)
+    probabilities = classifier.probabilities(images)
+    assert probabilities is not None  # who can be trained answers
+    metrics["unsure_below"] = fit_threshold(probabilities, labels, precision=TRUSTED)
     classifier.trained_on = {
         "images": fit_set.name,
         "count": len(fit_set),
         "seed": record["seed"],
         "config": record["config"],
         "from_trial": record["from_trial"],
+        "unsure_by": watched.name,
         "versions": versions("numpy", "torch", "scikit-learn"),
     }
-    # Above which probability an answer is to be trusted: on images as varied as people's drawings.
-    watched = choose_set or fit_set
-    images, labels = watched.images[:6_000], watched.labels[:6_000]
-    probabilities = classifier.probabilities(variants(images, labels, [record["seed"], 0], 1.0))
-    assert probabilities is not None  # who can be trained answers
-    metrics["unsure_below"] = fit_threshold(probabilities, labels, precision=TRUSTED)
     classifier.metrics = metrics
     classifier.save(output)
     pictures = _plot(run, kind, metrics)

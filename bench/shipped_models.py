@@ -51,6 +51,7 @@ def command(kind: str, trained_on: dict[str, Any]) -> str:
         else:
             flags.append(flag if name == "augment" and value == 1 else f"{flag} {value}")
     flags += ["--final"] if trained_on["images"].endswith("/all") else []
+    flags += [f"--drawn {trained_on['unsure_by']}"] if "." in trained_on["unsure_by"] else []
     flags += [f"--seed {trained_on['seed']}"] if trained_on["seed"] else []
     return " ".join([f"python train_{kind}.py", *flags])
 
@@ -73,6 +74,7 @@ def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
             f"trial {trial} of `results/{kind}_trials.csv`" if trial is not None else "the default",
         ),
         ("fitted on", f"{about['count']:,} images of MNIST, seed {about['seed']}"),
+        ('says "?" below', f"{100 * classifier.metrics['unsure_below']:.0f} %, by {about['unsure_by']}"),
         ("size", f"{path.stat().st_size / 1e6:.2f} MB, {measured['parameters']:,} numbers"),
         ("one image is read in", f"{1000 * measured['latency']:.2f} ms (median, one thread)"),
         ("versions", ", ".join(f"{library} {version}" for library, version in about["versions"].items())),

@@ -14,6 +14,7 @@ import pytest
 import classifier
 from ann import ANN
 from classifier import read_arrays
+from dataset import Drawings, save_drawings
 from svm import SVM
 
 DIGITS = ("--dataset", "digits", "--wandb", "disabled")
@@ -68,6 +69,32 @@ def test_a_training_leaves_a_model_and_a_record(script, kind):
     )
     assert "trained on 500 images of digits/fit with augmentation" in tested.stdout
     assert json.loads((script.folder / "out.json").read_text())["accuracy"] > 0.5
+
+
+def test_when_to_be_unsure_is_fitted_on_drawings(script):
+    # Two points in a row: whatever is read of them, half the labels are wrong, so no answer is to be trusted.
+    stroke = [np.array([[0, 0], [10, 40]])]
+    save_drawings(
+        script.folder / "set.npz", Drawings([stroke] * 4, np.array([1, 2, 1, 2]), np.zeros(4, np.uint8))
+    )
+    words = [
+        "train_svm.py",
+        *DIGITS,
+        *QUICK["svm"],
+        "--quiet",
+        "--final",
+        "--output",
+        "m.safetensors",
+    ]
+    thresholds = {}
+    for drawn in ([], ["--drawn", "set.npz"]):
+        script(*words, *drawn)
+        header = read_arrays(script.folder / "m.safetensors")[1]
+        thresholds[header["trained_on"]["unsure_by"]] = header["metrics"]["unsure_below"]
+    assert thresholds["set.npz"] == 1
+    assert thresholds["digits/all"] < 1
+    said = script(*words, "--drawn", "nothing.npz", status=2).stderr
+    assert "nothing.npz" in said
 
 
 @pytest.mark.parametrize("kind", QUICK)
