@@ -519,8 +519,8 @@ def finite(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
 
 def chosen_trials(results: Results) -> dict[str, int]:
     """Of each kind's main study, the trial that the model's configuration comes from."""
-    # The number alone might be another study's; how long and on what was trained may differ.
-    but, chosen = ("epochs", "augment", "augment_parts", "copies"), {}
+    # The number alone might be another study's; how long, on what, and how it is stored may differ.
+    but, chosen = ("epochs", "augment", "augment_parts", "copies", "half"), {}
     for model in results.models:
         own, number = model.trained_on.get("config", {}), model.trained_on.get("from_trial")
         for sweep in results.studies(model.kind)[:1]:
