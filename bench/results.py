@@ -32,7 +32,7 @@ ROWS = {
     "train_svm.py --augment": True,
     # What lies in `models/`.
     "train_softmax.py --final": True,
-    "train_ann.py --augment --epochs 28 --final": True,
+    "train_ann.py --augment --epochs 6 --final": True,
     "train_svm.py --augment --copies 4 --half --final": True,
 }
 
