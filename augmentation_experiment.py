@@ -14,6 +14,9 @@ the seeds and the writers (of the test split, whose writers are not known, the i
 H. Clark, The language-as-fixed-effect fallacy, 1973, with the correction of S. Holm, 1979, over all
 comparisons of a model. For one seed's pair of classifiers it is McNemar's question (T. Dietterich,
 Approximate statistical tests for comparing supervised classification learning algorithms, 1998).
+
+Measured with --epochs 2 --copies 1 (`results/augmentation.jsonl`): all of it gives 2.2 ± 1.5 points on framed
+drawings to the ANN (p = 0.04, 5 seeds) and 2.3 ± 1.5 to the SVM (p = 0.07, 3 seeds).
 """
 
 from __future__ import annotations
