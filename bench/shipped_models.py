@@ -58,12 +58,15 @@ def command(kind: str, trained_on: dict[str, Any]) -> str:
 
 def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
     """A model's part of the page; `tests` are images and labels by the name of the test set."""
+    from threadpoolctl import threadpool_limits
+
     from evaluation import evaluate
     from worker import measure
 
     path = ROOT / "models" / f"{kind}.safetensors"
-    classifier = getattr(import_module(kind), kind.upper() if kind != "softmax" else "Softmax").load(path)
-    with tempfile.TemporaryDirectory() as folder:
+    classifier = getattr(import_module(kind), name).load(path)
+    # NumPy's threads, too: the softmax and the SVM compute with them.
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         measured = measure(classifier, tests["MNIST, test split"].images, Path(folder))
     about = classifier.trained_on
     trial = about["from_trial"]
