@@ -396,7 +396,7 @@ def command(
     if arguments.drawn and arguments.limit:
         raise InputError("--limit goes with a data set, not with --drawn.")
 
-    path = arguments.model or _default_model(kind, arguments.dataset)
+    path = arguments.model or default_model(kind, arguments.dataset)
     if not path.is_file():
         options = " --dataset digits" if arguments.dataset == "digits" else ""
         raise InputError(f"there is no model file {path}; python train_{kind}.py{options} makes one.")
@@ -440,7 +440,7 @@ def command(
         print(f"\nPlots: {output / 'confusion.png'}, {output / 'mistakes.png'}")
 
 
-def _default_model(kind: str, data: str) -> Path:
+def default_model(kind: str, data: str) -> Path:
     """The user's own model, else the shipped one; of the bundled digits first where these are tested on."""
     path = find_model(f"{kind}-{data}" if data == "digits" else kind)
     return path if path.is_file() else find_model(kind)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import study
-from classifier import ROOT, InputError, find_model
+from classifier import ROOT, InputError
+from evaluation import default_model
 from report_texts import TEXTS
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def gather(arguments: Any) -> Results:
         for path in [place for place in places if place.is_file()][:1]:
             setattr(results, what, read(path))
             sources.append((f"source_{what}", shown(path)))
-    paths = {kind: model_path(kind, arguments.dataset) for kind in KINDS}
+    paths = {kind: default_model(kind, arguments.dataset) for kind in KINDS}
     test = load_test(arguments) if any(path.is_file() for path in paths.values()) else None
     for kind, path in paths.items():
         model = assess(kind, path, test, arguments) if path.is_file() else None
@@ -305,12 +306,6 @@ def _cell(text: str) -> Any:
         with contextlib.suppress(ValueError):
             return json.loads(text.replace("'", '"'))
     return text
-
-
-def model_path(kind: str, dataset: str) -> Path:
-    """Where the model of a kind lies, or would lie: one of that data set goes before others."""
-    path = find_model(kind if dataset == "mnist" else f"{kind}-{dataset}")
-    return path if path.is_file() else find_model(kind)
 
 
 def load_test(arguments: Any) -> ImageSet | None:

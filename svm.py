@@ -241,7 +241,7 @@ class SVM(Classifier):
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {
-            "support_vectors": self.support_vectors.astype(self._stored),
+            "support_vectors": self.support_vectors.astype(self._stored, copy=False),
             "coefficients": self.coefficients,
             "intercepts": self.intercepts,
             "temperature": np.array([self.temperature]),

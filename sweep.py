@@ -211,7 +211,7 @@ def work(
     """One worker: takes trials and runs them until the study has its total."""
     plan = prepare(search, settings)
     with record.open_study(settings.db, plan.study, create=plan.about) as study:
-        worker = Worker(search, settings, plan, study, threads or _processors())
+        worker = Worker(search, settings, plan, study, threads or tracking.processors())
         if settings.engine == "wandb":
             worker.run_wandb(sweep_id or "")
         else:
@@ -245,7 +245,7 @@ def _check_known_space(study: record.Study, space: Space) -> None:
 def _supervise(search: Search, settings: Settings, sweep_id: str | None) -> None:
     """Start the workers, replace those that a signal killed, and stop them all when asked to."""
     context = multiprocessing.get_context("spawn")
-    threads = max(1, _processors() // settings.workers)
+    threads = max(1, tracking.processors() // settings.workers)
     changed: dict[str, str] = {} if settings.workers == 1 else dict.fromkeys(THREAD_VARIABLES, str(threads))
     deaths, status = 0, 0
 
@@ -335,10 +335,6 @@ class _environment:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sweep_of_wandb(plan: Plan, settings: Settings) -> str:

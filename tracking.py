@@ -301,7 +301,7 @@ def environment() -> dict[str, Any]:
         "machine": platform.node(),
         "system": platform.platform(),
         "processor": _processor(),
-        "processors": _processors(),
+        "processors": processors(),
         "versions": classifier.versions("numpy", "torch", "scikit-learn"),
     }
 
@@ -316,7 +316,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _processors() -> int:
+def processors() -> int:
     """How many processors this process may use; a container's share may be smaller than the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import commandline
+import tracking
 
 # The command, and whether its result depends on the seed.
 ROWS = {
@@ -35,11 +36,6 @@ ROWS = {
     "train_ann.py --augment --epochs 6 --final": True,
     "train_svm.py --augment --copies 4 --half --final": True,
 }
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure(row: str, seed: int, data: str, drawn: str | None, folder: Path) -> dict[str, Any]:
@@ -65,7 +61,8 @@ def measure(row: str, seed: int, data: str, drawn: str | None, folder: Path) -> 
         str(model),
     )
     result: dict[str, Any] = {"row": row, "seed": seed, "seconds": time.perf_counter() - start}
-    result["cores"] = min(cores(), int(os.environ.get("OMP_NUM_THREADS", cores())))
+    available = tracking.processors()
+    result["cores"] = min(available, int(os.environ.get("OMP_NUM_THREADS", available)))
     result["bytes"] = model.stat().st_size
     report = folder / "report.json"
     tested = [
