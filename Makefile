@@ -19,7 +19,7 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 run: $(VENV)/.installed
-	@status=0; $(IN_VENV) dataset.py || status=$$?; \
+	@status=0; $(IN_VENV) -m toolkit.datasets || status=$$?; \
 	case $$status in \
 	  0) data=mnist ;; \
 	  2) data=digits; echo "No copy of MNIST can be reached: taking the bundled digits instead." ;; \
@@ -40,7 +40,7 @@ test: $(VENV)/.installed-dev $(VENV)/.system
 lint: $(VENV)/.installed-dev
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
-	$(IN_VENV) -m mypy $(wildcard *.py)
+	$(IN_VENV) -m mypy $(wildcard *.py) toolkit experiments
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import commandline
 from classifier import ROOT, Classifier, InputError, write_safely
-from dataset import Drawings, load_drawings, read_picture, save_drawings, select
-from framing import frame_picture, frame_strokes
+from toolkit import commandline
+from toolkit.datasets import Drawings, load_drawings, read_picture, save_drawings, select
+from toolkit.framing import frame_picture, frame_strokes
 
 if TYPE_CHECKING:
     from digitpainter import Painter

@@ -57,7 +57,7 @@ class Classifier(abc.ABC):
     name : how the classifier is called where a person reads it, e.g. "SVM".
     config : JSON-able keyword arguments that build the same classifier, untrained.
     trained_on : data set, split, augmentation, seed, library versions; {} before training.
-    metrics : what it reached, e.g. {"choose_accuracy": 0.994}.
+    metrics : what it reached, e.g. {"val_accuracy": 0.994}.
     """
 
     kind: ClassVar[str]

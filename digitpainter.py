@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from classifier import ROOT, Classifier, InputError, best_guess
-from framing import frame_strokes
+from toolkit.framing import frame_strokes
 
 BOX = 500  # strokes live in a box of this side, the unit of the recorded drawings
 PEN_WIDTHS = (8, 28, 70)  # narrowest, first and widest pen, in units of the box

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import commandline
-import study
 from classifier import InputError, write_safely
+from toolkit import commandline, study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

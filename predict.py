@@ -14,8 +14,8 @@ import sys
 from functools import partial
 from importlib import import_module
 
-import commandline
 from classifier import ROOT, Classifier, InputError, best_guess, find_model
+from toolkit import commandline
 
 # Name, class, and the command that makes its model file `trained/<module>.safetensors`. A classifier that is
 # added here stands in the window and answers on the terminal.
@@ -65,8 +65,8 @@ def answer_pictures(files: list[str]) -> None:
 
     Raises InputError for a file that is no picture (before any answer), and where no classifier can be had.
     """
-    from dataset import read_picture
-    from framing import frame_picture
+    from toolkit.datasets import read_picture
+    from toolkit.framing import frame_picture
 
     images = [frame_picture(read_picture(file)) for file in files]
     classifiers: dict[str, Classifier] = {}

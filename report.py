@@ -12,10 +12,10 @@ report says so. Every number comes from a file or is measured here:
     studies.db, results/KIND_trials.csv         trials of sweeps; `pareto.py --csv` writes the latter
     trained/ or models/KIND.safetensors         the models, tested here on the test split
     runs/results/results.jsonl, results/models.jsonl              what `bench/results.py` measured
-    runs/augmentation/results.jsonl, results/augmentation.jsonl   what `augmentation_experiment.py` measured
+    runs/augmentation/results.jsonl, results/augmentation.jsonl   what `experiments/augmentation.py` measured
     results/models.json, results/notes.json     optional: accuracies on drawings by kind; what else was tried
 
-Its parts: `report_data.py` reads and computes, `report_figures.py` draws, `report_texts.py` has the texts in
+Its parts: `gather.py` reads and computes, `figures.py` draws, `texts.py` has the texts in
 both languages, `report.typ` the look.
 """
 
@@ -35,14 +35,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import commandline
 import pareto
-import report_data as data
-import report_figures as figures
-import study
-from classifier import write_safely
-from report_data import KINDS, Assessment, Results, Sweep, TrainingRun, finite, shown
-from report_texts import LANGUAGES, Language
+from classifier import ROOT, write_safely
+from toolkit import commandline, study
+from toolkit.report import figures
+from toolkit.report import gather as data
+from toolkit.report.gather import KINDS, Assessment, Results, Sweep, TrainingRun, finite, shown
+from toolkit.report.texts import LANGUAGES, Language
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,10 +143,10 @@ def training_section(document: Document, results: Results, say: Language) -> Non
     for role, run in results.runs:
         found, limit = data.diagnosis_of(run), run.asked.get("limit")
         cells = [say.number(limit, 0) if limit else say.plain("all"), say.number(len(run.epochs) or None, 0)]
-        cells += [say.percent(found.fit_accuracy), say.percent(found.choose_accuracy), say.points(found.gap)]
+        cells += [say.percent(found.train_accuracy), say.percent(found.val_accuracy), say.points(found.gap)]
         cells += [say.percent(found.fell, 1), say.percent(found.rose, 1)]
         rows.append([run_name(role, run, say), *cells, [{"strong": say.plain(found.verdict)}]])
-    head = say.row("run images epochs fit_accuracy choose_accuracy gap fell rose diagnosis")
+    head = say.row("run images epochs train_accuracy val_accuracy gap fell rose diagnosis")
     document.table("diagnoses", head, rows, "lrrrrrrrl")
     known = [(role, run.kind) for role, run in results.runs]
     if absent := [f"python train_{kind}.py" for kind in KINDS if ("base", kind) not in known]:
@@ -343,7 +342,7 @@ def augmentation_section(document: Document, results: Results, say: Language) ->
     document.heading("h_augmentation")
     means, compared = results.augmentation
     if not means:
-        return document.missing("augmentation", "python augmentation_experiment.py --drawn FILE")
+        return document.missing("augmentation", "python experiments/augmentation.py --drawn FILE")
     tests = list(dict.fromkeys(m.test_set for m in means))
 
     def rows_of(entries: Sequence[Any], cell: Callable[[Any], str]) -> list[list[str]]:
@@ -393,7 +392,7 @@ def reproduce_section(document: Document, results: Results, say: Language) -> No
         seed = "".join(f" --seed {int(value)}" for value in sorted(finite(sweep.trials, "seed"))[:1])
         commands.append(f"python sweep_{sweep.kind}.py --trials {len(sweep.trials)}{name}{seed}")
     commands += ["python bench/results.py --data DIR --drawn FILE"] if results.rows else []
-    commands += ["python augmentation_experiment.py --drawn FILE"] if results.augmentation[0] else []
+    commands += ["python experiments/augmentation.py --drawn FILE"] if results.augmentation[0] else []
     commands += [f"python test_{model.kind}.py" for model in results.models]
     commands.append(f"python report.py --lang {say.name}")
     document.text("reproduce_text")
@@ -490,7 +489,7 @@ def write(results: Results, say: Language, authors: Sequence[str], folder: Path)
     content: dict[str, Any] = {"lang": say.name, "title": say.plain("title"), "authors": list(authors)}
     content |= {"date": say.date(datetime.date.today()), "summary": front.blocks, "blocks": document.blocks}
     (folder / "document.json").write_text(json.dumps(content), encoding="utf-8")
-    shutil.copy(Path(__file__).with_name("report.typ"), folder)
+    shutil.copy(ROOT / "toolkit" / "report" / "report.typ", folder)
     # Its own fonts alone: the same pages on every computer.
     pdf = typst.compile(str(folder / "report.typ"), root=str(folder), ignore_system_fonts=True)
     assert isinstance(pdf, bytes)

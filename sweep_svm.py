@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import commandline
-import sweep
 import train_svm
+from toolkit import commandline, sweep
 
 SPACE: dict[str, Any] = {
     "method": "bayes",

@@ -12,8 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import commandline
-import evaluation
+from toolkit import commandline, evaluation
 
 if TYPE_CHECKING:
     from softmax import Softmax

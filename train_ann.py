@@ -11,17 +11,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import commandline
-import training
 from classifier import known
+from toolkit import commandline, training
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from ann import ANN
-    from dataset import ImageSet
-    from tracking import Run
+    from toolkit.datasets import ImageSet
+    from toolkit.tracking import Run
 
 OPTIONS: dict[str, tuple[Any, str]] = {
     # the network
@@ -51,7 +50,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     ),
     "label_smoothing": (0.05, "part of the target spread over all classes; cross-entropy only"),
     "augment": (0.0, "strength of the augmentation, 0 off; alone it means 1"),
-    "augment_parts": ("all", "its changes, with commas: translation,scale,... as in augment.py"),
+    "augment_parts": ("all", "its changes, with commas: translation,scale,... as in toolkit/augment.py"),
     "device": ("auto", "auto, cpu, cuda, mps"),
 }
 CONFIG = {name: default for name, (default, _) in OPTIONS.items()}
@@ -65,20 +64,20 @@ WATCHED = 6_000  # images of the fitting split whose loss is measured at every e
 
 
 def train(
-    fit_set: ImageSet, choose_set: ImageSet | None, *, seed: int, run: Run, **config: Any
+    train_set: ImageSet, validation_set: ImageSet | None, *, seed: int, run: Run, **config: Any
 ) -> tuple[ANN, dict[str, Any]]:
     """Train a network.
 
     Parameters
     ----------
-    fit_set, choose_set : images to fit, and to measure at every epoch (None: nothing is measured on).
+    train_set, validation_set : images to fit, and to measure at every epoch (None: nothing is measured on).
     seed : of the first weights, the order of the images, dropout and augmentation.
     run : where epochs are logged; where it has a folder with a checkpoint, training goes on from that.
     config : what differs from `CONFIG`.
 
     Returns
     -------
-    The network, on the CPU, and its metrics on `choose_set` ({} beside the times where that is None).
+    The network, on the CPU, and its metrics on `validation_set` ({} beside the times where that is None).
 
     Raises
     ------
@@ -88,8 +87,8 @@ def train(
     import torch.nn.functional as F
 
     from ann import ANN, to_tensor
-    from augment import augment, parts_of
-    from evaluation import evaluate
+    from toolkit.augment import augment, parts_of
+    from toolkit.evaluation import evaluate
 
     config = training.complete(CONFIG, config)
     _check(config)
@@ -98,8 +97,8 @@ def train(
     model = ANN(**{name: config[name] for name in NETWORK})
     network = model.network.to(device).to(memory_format=torch.channels_last)
     optimizer = _optimizer(network, config)
-    images = to_tensor(fit_set.images).to(device)
-    labels = torch.from_numpy(fit_set.labels).to(device)
+    images = to_tensor(train_set.images).to(device)
+    labels = torch.from_numpy(train_set.labels).to(device)
     batch_size, epochs = config["batch_size"], config["epochs"]
     variety = {"strength": config["augment"], "parts": parts_of(config["augment_parts"])}
     steps = max(1, len(images) // batch_size)
@@ -138,9 +137,9 @@ def train(
             raise training.Diverged(
                 f"the loss is not finite at epoch {epoch}; try a smaller --learning-rate."
             )
-        train_loss, train_accuracy = (total / (steps * min(batch_size, len(images)))).tolist()
-        measured = {"train_loss": train_loss, "train_accuracy": train_accuracy}
-        for split, part in (("fit", fit_set), ("choose", choose_set)):
+        running_loss, running_accuracy = (total / (steps * min(batch_size, len(images)))).tolist()
+        measured = {"running_loss": running_loss, "running_accuracy": running_accuracy}
+        for split, part in (("train", train_set), ("val", validation_set)):
             if part is not None:
                 with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
                     logits = model.logits(to_tensor(part.images[:WATCHED])).cpu()
@@ -153,8 +152,8 @@ def train(
 
     network.to("cpu").to(memory_format=torch.contiguous_format).eval()
     metrics: dict[str, Any] = {}
-    if choose_set is not None:
-        metrics = evaluate(choose_set.labels, model.probabilities(choose_set.images))
+    if validation_set is not None:
+        metrics = evaluate(validation_set.labels, model.probabilities(validation_set.images))
         metrics["loss"] = metrics["log_loss"]
     return model, {**metrics, "epochs": epochs, "train_seconds": elapsed}
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import commandline
-import training
+from toolkit import commandline, training
 
 if TYPE_CHECKING:
-    from dataset import ImageSet
     from softmax import Softmax
-    from tracking import Run
+    from toolkit.datasets import ImageSet
+    from toolkit.tracking import Run
 
 OPTIONS: dict[str, tuple[Any, str]] = {
     "learning_rate": (0.5, "of the first epoch; falls to 0 as a half cosine"),
@@ -31,13 +30,13 @@ WATCHED = 6_000  # images of the fitting split whose loss is measured at every e
 
 
 def train(
-    fit_set: ImageSet, choose_set: ImageSet | None, *, seed: int, run: Run, **config: Any
+    train_set: ImageSet, validation_set: ImageSet | None, *, seed: int, run: Run, **config: Any
 ) -> tuple[Softmax, dict[str, Any]]:
     """Fit a softmax classifier by stochastic gradient descent; arguments and results as in `train_ann`."""
     import numpy as np
 
-    from evaluation import evaluate
     from softmax import Softmax, loss_and_gradient, pixels
+    from toolkit.evaluation import evaluate
 
     config = training.complete(CONFIG, config)
     training.in_range(config, "learning_rate", 1e-8, 100)
@@ -54,23 +53,23 @@ def train(
         model.weights, model.biases = state["weights"], state["biases"]
         moving = {"weights": state["moving_weights"], "biases": state["moving_biases"]}
     batch_size, epochs = config["batch_size"], config["epochs"]
-    steps = max(1, len(fit_set) // batch_size)
-    inputs = pixels(fit_set.images)
+    steps = max(1, len(train_set) // batch_size)
+    inputs = pixels(train_set.images)
 
     for epoch in range(first, epochs + 1):
         started = time.perf_counter()
         # Every epoch has its own seed, so that a resumed run goes on as if it had not stopped.
         rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(len(fit_set))
+        order = rng.permutation(len(train_set))
         if config["augment"]:
             inputs = pixels(
-                training.variants(fit_set.images, fit_set.labels, [seed, epoch], config["augment"])
+                training.variants(train_set.images, train_set.labels, [seed, epoch], config["augment"])
             )
         bar = run.progress(range(steps), f"epoch {epoch}/{epochs}")
         for step in bar:
             chosen = order[step * batch_size : (step + 1) * batch_size]
             loss, by_weights, by_biases = loss_and_gradient(
-                model.weights, model.biases, inputs[chosen], fit_set.labels[chosen], config["penalty"]
+                model.weights, model.biases, inputs[chosen], train_set.labels[chosen], config["penalty"]
             )
             progress = (epoch - 1 + step / steps) / epochs
             rate = config["learning_rate"] * 0.5 * (1 + np.cos(np.pi * progress))
@@ -87,7 +86,7 @@ def train(
                 f"the loss is not finite at epoch {epoch}; try a smaller --learning-rate."
             )
         measured = {}
-        for split, part in (("fit", fit_set), ("choose", choose_set)):
+        for split, part in (("train", train_set), ("val", validation_set)):
             if part is not None:
                 watched, truth = pixels(part.images[:WATCHED]), part.labels[:WATCHED]
                 measured[f"{split}_loss"] = loss_and_gradient(model.weights, model.biases, watched, truth)[0]
@@ -98,8 +97,8 @@ def train(
         run.log(epoch, {**measured, "learning_rate": float(rate), "seconds": elapsed})
 
     metrics: dict[str, Any] = {}
-    if choose_set is not None:
-        metrics = evaluate(choose_set.labels, model.probabilities(choose_set.images))
+    if validation_set is not None:
+        metrics = evaluate(validation_set.labels, model.probabilities(validation_set.images))
         metrics["loss"] = metrics["log_loss"]
     return model, {**metrics, "epochs": epochs, "train_seconds": elapsed}
 

@@ -6,7 +6,7 @@ python train_svm.py --kernel poly --degree 2 --features deslanted --pca 60
 python train_svm.py --resume runs/DIR    # go on after a kill or Ctrl-C, at the pair that it was at
 
 99.5 % of MNIST's test images, with and without --augment; with it (--copies 1) 97.1 ± 0.3 instead of 94.8 %
-of digits drawn on a screen (`augmentation_experiment.py`, 3 seeds, 95 % interval).
+of digits drawn on a screen (`experiments/augmentation.py`, 3 seeds, 95 % interval).
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import commandline
-import training
+from toolkit import commandline, training
 
 if TYPE_CHECKING:
-    from dataset import ImageSet
     from svm import SVM
-    from tracking import Run
+    from toolkit.datasets import ImageSet
+    from toolkit.tracking import Run
 
 OPTIONS: dict[str, tuple[Any, str]] = {
     "features": ("hog", "pixels, deslanted (pixels), hog (histograms of oriented gradients)"),
@@ -31,7 +30,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "degree": (3, "of poly"),
     "coef0": (0.0, "of poly and sigmoid"),
     "augment": (0.0, "strength of the augmentation, 0 off; alone it means 1"),
-    "augment_parts": ("all", "its changes, with commas: translation,scale,... as in augment.py"),
+    "augment_parts": ("all", "its changes, with commas: translation,scale,... as in toolkit/augment.py"),
     "copies": (2, "variants of each image that --augment adds"),
     "half": (False, "round support vectors to half precision: a file of about half the size"),
     "jobs": (-1, "processes; -1 for one a core"),
@@ -41,17 +40,17 @@ MACHINE = ("features", "pca", "kernel", "C", "gamma", "degree", "coef0", "half")
 
 
 def train(
-    fit_set: ImageSet, choose_set: ImageSet | None, *, seed: int, run: Run, **config: Any
+    train_set: ImageSet, validation_set: ImageSet | None, *, seed: int, run: Run, **config: Any
 ) -> tuple[SVM, dict[str, Any]]:
     """Fit a support vector machine; arguments, results and errors as in `train_ann`.
 
     Each finished pair of classes is kept in the run's folder. Probabilities are calibrated on
-    `choose_set`; without one, on a part of `fit_set` with a machine that is fitted on another part.
+    `validation_set`; without one, on a part of `train_set` with a machine that is fitted on another part.
     """
     import numpy as np
 
-    from evaluation import evaluate
     from svm import PAIRS, SVM
+    from toolkit.evaluation import evaluate
 
     config = training.complete(CONFIG, config)
     training.in_range(config, "augment", 0, 10)
@@ -63,12 +62,12 @@ def train(
     arguments = {name: config[name] for name in MACHINE}
     model = SVM(**{**arguments, "gamma": config["gamma"] or None})
     started = time.perf_counter()
-    images, labels = fit_set.images, fit_set.labels
+    images, labels = train_set.images, train_set.labels
     if config["augment"]:
         copies = range(config["copies"])
         added = [
             training.variants(
-                fit_set.images, fit_set.labels, [seed, copy], config["augment"], config["augment_parts"]
+                train_set.images, train_set.labels, [seed, copy], config["augment"], config["augment_parts"]
             )
             for copy in copies
         ]
@@ -100,23 +99,23 @@ def train(
     model.fit(images, labels, jobs=config["jobs"], fitted=fitted, on_pair=keep)
     bar.close()
     metrics: dict[str, Any] = {}
-    if choose_set is None:
+    if validation_set is None:
         # No image is left that was not fitted on: a machine of a third of them says how sure to be.
-        part = np.arange(len(fit_set)) % 3 == 0
-        smaller = SVM(**model.config).fit(fit_set.images[part], fit_set.labels[part], jobs=config["jobs"])
+        part = np.arange(len(train_set)) % 3 == 0
+        smaller = SVM(**model.config).fit(train_set.images[part], train_set.labels[part], jobs=config["jobs"])
         others = np.flatnonzero(~part)[:6_000]
-        smaller.calibrate(fit_set.images[others], fit_set.labels[others])
+        smaller.calibrate(train_set.images[others], train_set.labels[others])
         model.temperature = smaller.temperature
     else:
-        model.calibrate(choose_set.images, choose_set.labels)
-        metrics = evaluate(choose_set.labels, model.probabilities(choose_set.images))
+        model.calibrate(validation_set.images, validation_set.labels)
+        metrics = evaluate(validation_set.labels, model.probabilities(validation_set.images))
         metrics["loss"] = metrics["log_loss"]
-    fit_metrics = evaluate(fit_set.labels[:6_000], model.probabilities(fit_set.images[:6_000]))
+    fit_metrics = evaluate(train_set.labels[:6_000], model.probabilities(train_set.images[:6_000]))
     seconds = before + time.perf_counter() - started
     return model, {
         **metrics,
-        "fit_loss": fit_metrics["log_loss"],
-        "fit_accuracy": fit_metrics["accuracy"],
+        "train_loss": fit_metrics["log_loss"],
+        "train_accuracy": fit_metrics["accuracy"],
         "support_vectors": model.support_count,
         "epochs": 1,
         "train_seconds": seconds,

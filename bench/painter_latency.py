@@ -24,11 +24,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import commandline
 import predict
 from classifier import Classifier, InputError
-from dataset import load_drawings
 from digitpainter import BOX, Painter
+from toolkit import commandline
+from toolkit.datasets import load_drawings
 
 Event = tuple[str, float, float]  # what happens, and where in the box
 

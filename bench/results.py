@@ -21,8 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import commandline
-import tracking
+from toolkit import commandline, tracking
 
 # The command, and whether its result depends on the seed.
 ROWS = {

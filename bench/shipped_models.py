@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 import strokes_as_pictures
 
-import commandline
 from classifier import write_safely
+from toolkit import commandline
 
 KINDS = {"softmax": "Softmax", "ann": "ANN", "svm": "SVM"}
 HEAD = """# The models that come with the toolkit
@@ -60,8 +60,8 @@ def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
     """A model's part of the page; `tests` are images and labels by the name of the test set."""
     from threadpoolctl import threadpool_limits
 
-    from evaluation import evaluate
-    from worker import measure
+    from toolkit.evaluation import evaluate
+    from toolkit.worker import measure
 
     path = ROOT / "models" / f"{kind}.safetensors"
     classifier = getattr(import_module(kind), name).load(path)
@@ -105,16 +105,16 @@ def main(argv: list[str] | None = None) -> None:
 
     import torch
 
-    import dataset
+    from toolkit import datasets
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "pictures"
         strokes_as_pictures.main([arguments.drawn, str(pictures)])
         tests = {
-            "MNIST, test split": dataset.load("test", data=arguments.data),
-            "drawings, strokes": dataset.load_drawn(arguments.drawn),
-            "drawings, pictures": dataset.load_drawn(pictures),
+            "MNIST, test split": datasets.load("test", data=arguments.data),
+            "drawings, strokes": datasets.load_drawn(arguments.drawn),
+            "drawings, pictures": datasets.load_drawn(pictures),
         }
     parts = [describe(kind, name, tests) for kind, name in KINDS.items()]
     write_safely(ROOT / "models" / "README.md", "\n".join([HEAD, *parts]).encode())

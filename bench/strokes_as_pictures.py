@@ -17,8 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import commandline
-import dataset
+from toolkit import commandline, datasets
 
 CANVAS, PEN = 448, 55
 
@@ -45,15 +44,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     parser.add_argument("strokes", metavar="FILE", help="recorded drawings, .npz")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="where the pictures go")
-    parser.add_argument("--part", choices=("test", "choose", "all"), default="test", help="of the drawings")
+    parser.add_argument(
+        "--part", choices=("test", "validation", "all"), default="test", help="of the drawings"
+    )
     parser.add_argument("--seed", type=commandline.seed, default=1, help="of sizes and places")
     arguments = parser.parse_args(argv)
 
     from PIL import Image
 
-    drawings = dataset.load_drawings(arguments.strokes)
+    drawings = datasets.load_drawings(arguments.strokes)
     if drawings.is_test is not None and arguments.part != "all":
-        drawings = dataset.select(drawings, drawings.is_test == (arguments.part == "test"))
+        drawings = datasets.select(drawings, drawings.is_test == (arguments.part == "test"))
     rng = np.random.default_rng(arguments.seed)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for number, (strokes, label) in enumerate(zip(drawings.strokes, drawings.labels, strict=True)):

@@ -16,11 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import commandline
-import study
-import sweep
 import sweep_ann
 from classifier import InputError
+from toolkit import commandline, study, sweep
 
 # The search space of `sweep_ann.py` with its small networks alone: with the large ones it takes a day.
 SMALL = {"first_channels": {"values": [4, 8, 16]}, "kernel_size": {"values": [3]}}

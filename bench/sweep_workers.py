@@ -22,13 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import sweep_comparison  # the small networks of its search space
 
-import commandline
-import study
-import sweep
 import sweep_ann
 import sweep_svm
 from classifier import Classifier
-from dataset import ImageSet
+from toolkit import commandline, study, sweep
+from toolkit.datasets import ImageSet
 
 
 class Nothing(Classifier):
@@ -51,19 +49,19 @@ def load(split: str, **_: Any) -> ImageSet:
 
 
 def train(
-    fit_set: ImageSet, choose_set: ImageSet, *, seed: int, run: Any, **config: Any
+    train_set: ImageSet, validation_set: ImageSet, *, seed: int, run: Any, **config: Any
 ) -> tuple[Nothing, dict]:
     """Six epochs of no time, and every metric of a real training."""
-    from evaluation import evaluate
+    from toolkit.evaluation import evaluate
 
     loss = abs(np.log10(config["learning_rate"]) + 2.5) + config["dropout"]
     for epoch in range(1, config["epochs"] + 1):
         run.log(
             epoch,
-            {"fit_loss": loss, "fit_accuracy": 0.9, "choose_loss": loss + 1 / epoch, "choose_accuracy": 0.9},
+            {"train_loss": loss, "train_accuracy": 0.9, "val_loss": loss + 1 / epoch, "val_accuracy": 0.9},
         )
     model = Nothing()
-    metrics = evaluate(choose_set.labels, model.probabilities(choose_set.images))
+    metrics = evaluate(validation_set.labels, model.probabilities(validation_set.images))
     return model, {**metrics, "loss": loss, "train_seconds": 0.0, "epochs": config["epochs"]}
 
 

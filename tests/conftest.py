@@ -23,7 +23,9 @@ class Script:
         self.folder = folder
 
     def arguments(self, *words: object) -> list[str]:
-        return [sys.executable, str(ROOT / str(words[0])), *map(str, words[1:])]
+        script = str(words[0])
+        where = [str(ROOT / script)] if script.endswith(".py") else ["-m", script]
+        return [sys.executable, *where, *map(str, words[1:])]
 
     def __call__(
         self, *words: object, status: int = 0, **environment: str
@@ -31,7 +33,7 @@ class Script:
         done = subprocess.run(
             self.arguments(*words),
             cwd=self.folder,
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             capture_output=True,
             text=True,
             timeout=300,
@@ -49,35 +51,35 @@ def script(tmp_path: Path) -> Script:
 
 
 @pytest.fixture(scope="session")
-def digits_fit():
-    import dataset
+def digits_train():
+    from toolkit import datasets
 
-    return dataset.load("fit", dataset="digits", limit=600)
+    return datasets.load("train", dataset="digits", limit=600)
 
 
 @pytest.fixture(scope="session")
-def digits_choose():
-    import dataset
+def digits_validation():
+    from toolkit import datasets
 
-    return dataset.load("choose", dataset="digits")
+    return datasets.load("validation", dataset="digits")
 
 
 def silent_run():
     """A run that writes and prints nothing."""
-    import tracking
+    from toolkit import tracking
 
     return tracking.Run("test", {}, quiet=True, directory=False)
 
 
 @pytest.fixture(scope="session")
-def softmax_model(digits_fit, digits_choose):
+def softmax_model(digits_train, digits_validation):
     import train_softmax
 
-    return train_softmax.train(digits_fit, digits_choose, seed=0, run=silent_run(), epochs=10)[0]
+    return train_softmax.train(digits_train, digits_validation, seed=0, run=silent_run(), epochs=10)[0]
 
 
 @pytest.fixture(scope="session")
-def ann_model(digits_fit, digits_choose):
+def ann_model(digits_train, digits_validation):
     import train_ann
 
     config = {
@@ -87,14 +89,14 @@ def ann_model(digits_fit, digits_choose):
         "epochs": 8,
         "batch_size": 32,
     }
-    return train_ann.train(digits_fit, digits_choose, seed=0, run=silent_run(), **config)[0]
+    return train_ann.train(digits_train, digits_validation, seed=0, run=silent_run(), **config)[0]
 
 
 @pytest.fixture(scope="session")
-def svm_model(digits_fit, digits_choose):
+def svm_model(digits_train, digits_validation):
     import train_svm
 
-    return train_svm.train(digits_fit, digits_choose, seed=0, run=silent_run(), jobs=1)[0]
+    return train_svm.train(digits_train, digits_validation, seed=0, run=silent_run(), jobs=1)[0]
 
 
 @pytest.fixture(params=["softmax", "ann", "svm"])

@@ -82,14 +82,14 @@ def test_a_wrong_description_is_refused(config, said):
         ({"batchsize": 3}, "unknown configuration batchsize"),
     ],
 )
-def test_a_wrong_training_is_refused(config, said, digits_fit):
+def test_a_wrong_training_is_refused(config, said, digits_train):
     with pytest.raises(InputError, match=said):
-        train_ann.train(digits_fit, None, seed=0, run=silent_run(), **config)
+        train_ann.train(digits_train, None, seed=0, run=silent_run(), **config)
 
 
 @pytest.mark.parametrize("optimizer", train_ann.OPTIMIZERS)
 @pytest.mark.parametrize("loss", train_ann.LOSSES)
-def test_every_optimizer_and_loss_learns(optimizer, loss, digits_fit):
+def test_every_optimizer_and_loss_learns(optimizer, loss, digits_train):
     config = {
         **SMALL,
         "conv_channels": [],
@@ -101,8 +101,8 @@ def test_every_optimizer_and_loss_learns(optimizer, loss, digits_fit):
     }
     config["learning_rate"] = {"SGD": 0.1, "RMSprop": 0.0005}.get(optimizer, 0.01)
     run = silent_run()
-    train_ann.train(digits_fit, None, seed=0, run=run, **config)
-    assert run.epochs[-1]["fit_accuracy"] > 0.7
+    train_ann.train(digits_train, None, seed=0, run=run, **config)
+    assert run.epochs[-1]["train_accuracy"] > 0.7
 
 
 @pytest.mark.parametrize("schedule", train_ann.SCHEDULES)
@@ -113,10 +113,12 @@ def test_schedules_stay_within_the_highest_rate(schedule):
     assert rates[-1] == (1 if schedule == "constant" else pytest.approx(0, abs=0.02))
 
 
-def test_the_same_seed_trains_the_same_network(digits_fit, digits_choose):
+def test_the_same_seed_trains_the_same_network(digits_train, digits_validation):
     runs = [silent_run() for _ in range(3)]
     models = [
-        train_ann.train(digits_fit, digits_choose, seed=seed, run=run, **SMALL, augment=1.0, dropout=0.1)[0]
+        train_ann.train(
+            digits_train, digits_validation, seed=seed, run=run, **SMALL, augment=1.0, dropout=0.1
+        )[0]
         for seed, run in zip((5, 5, 6), runs, strict=True)
     ]
     for name, array in models[0].arrays().items():
@@ -124,10 +126,10 @@ def test_the_same_seed_trains_the_same_network(digits_fit, digits_choose):
     assert any((array != models[2].arrays()[name]).any() for name, array in models[0].arrays().items())
 
 
-def test_a_diverging_training_says_so(digits_fit):
+def test_a_diverging_training_says_so(digits_train):
     with pytest.raises(InputError, match="not finite at epoch 1; try a smaller --learning-rate"):
         train_ann.train(
-            digits_fit, None, seed=0, run=silent_run(), **{**SMALL, "batch_norm": False},
+            digits_train, None, seed=0, run=silent_run(), **{**SMALL, "batch_norm": False},
             optimizer="SGD", learning_rate=100.0, schedule="constant", loss="cross-entropy", activation="ELU",
         )  # fmt: skip
 

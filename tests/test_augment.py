@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ann import to_tensor
-from augment import RANGES, _grow, augment, parts_of
 from classifier import InputError
+from toolkit.augment import RANGES, _grow, augment, parts_of
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -16,13 +16,13 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 @pytest.fixture(scope="module")
-def batch(digits_fit):
-    return to_tensor(digits_fit.images[:200])
+def batch(digits_train):
+    return to_tensor(digits_train.images[:200])
 
 
 @pytest.fixture(scope="module")
-def labels(digits_fit):
-    return torch.from_numpy(digits_fit.labels[:200])
+def labels(digits_train):
+    return torch.from_numpy(digits_train.labels[:200])
 
 
 def test_the_same_seed_gives_the_same_variants_and_originals_stay(batch, labels):
@@ -132,11 +132,11 @@ def test_variants_of_blank_paper_are_blank():
 
 
 def test_the_sheet_is_drawn(script):
-    script("augment.py", "--dataset", "digits", "--output", "sheet.png")
+    script("toolkit.augment", "--dataset", "digits", "--output", "sheet.png")
     from PIL import Image
 
     assert np.asarray(Image.open(script.folder / "sheet.png")).std() > 20
     assert (
         "unknown augmentation"
-        in script("augment.py", "--dataset", "digits", "--parts", "blur", status=2).stderr
+        in script("toolkit.augment", "--dataset", "digits", "--parts", "blur", status=2).stderr
     )

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import augmentation_experiment as experiment
-from augment import RANGES, STYLES
 from conftest import ROOT
-from dataset import Drawings, save_drawings
+from experiments import augmentation as experiment
+from toolkit.augment import RANGES, STYLES
+from toolkit.datasets import Drawings, save_drawings
 
 
 @pytest.fixture(autouse=True)
@@ -176,7 +176,7 @@ def test_the_test_sets(drawn):
     centre = [(images.sum(axis=1) @ columns / images.sum(axis=(1, 2)))[1:] for images in (framed, canvas)]
     assert np.abs(centre[0] - 14).max() < 1
     assert centre[1].min() > 21  # all but the first stand at the right edge
-    assert len(experiment.load_tests(drawn, "choose", dataset="digits", limit=50)["framed"][1]) == 20
+    assert len(experiment.load_tests(drawn, "validation", dataset="digits", limit=50)["framed"][1]) == 20
 
 
 def test_drawings_without_strokes_are_left_out(tmp_path):
@@ -194,7 +194,7 @@ def lab(monkeypatch, drawn, tmp_path):
     trained = []
 
     def trainer(model):
-        def train(fit_set, choose_set, *, seed, run, **config):
+        def train(train_set, validation_set, *, seed, run, **config):
             if len(trained) == getattr(lab, "stop_after", None):
                 raise KeyboardInterrupt
             trained.append((model, seed, config))
@@ -292,7 +292,7 @@ def test_a_training_is_left_to_the_process_that_is_at_it(lab, capsys):
     arguments.drawn_part, arguments.epochs, arguments.copies = "test", 4, 2
     training = experiment.planned(arguments)[3]
     code = (
-        "import json, sys, time; import augmentation_experiment as e\n"
+        "import json, sys, time; from experiments import augmentation as e\n"
         "from pathlib import Path\n"
         "with e.claimed(Path(sys.argv[1]), json.loads(sys.argv[2])) as lock:\n"
         "    print(lock, flush=True); time.sleep(60)"
@@ -341,9 +341,9 @@ def test_the_plot_is_written_in_the_format_of_its_suffix(tmp_path):
 def test_wrong_input_gets_one_sentence(script, drawn, monkeypatch, capsys):
     save_drawings(script.folder / "empty.npz", Drawings([], np.zeros(0, np.int64), np.zeros(0, "U1")))
     (script.folder / "other.npz").write_text("no drawings")
-    said = script("augmentation_experiment.py", "--drawn", "nothing.npz", status=2).stderr
+    said = script("experiments/augmentation.py", "--drawn", "nothing.npz", status=2).stderr
     assert "there is none at nothing.npz" in said
-    assert "wanted --drawn FILE" in script("augmentation_experiment.py", status=2).stderr
+    assert "wanted --drawn FILE" in script("experiments/augmentation.py", status=2).stderr
     monkeypatch.chdir(script.folder)
     for name, sentence in ((".", "there is none"), ("empty.npz", "no strokes"), ("other.npz", "damaged")):
         with pytest.raises(experiment.InputError, match=sentence):
@@ -362,7 +362,7 @@ def test_a_quick_look(script, drawn):
     words = ["--drawn", drawn, "--dataset", "digits", "--limit", 200, "--epochs", 1, "--copies", 1]
     words += ["--seeds", 1, "--svm-seeds", 1]
     # Trained within the process: starting others takes longer than so small an SVM.
-    done = script("augmentation_experiment.py", *words, LOKY_MAX_CPU_COUNT="1")
+    done = script("experiments/augmentation.py", *words, LOKY_MAX_CPU_COUNT="1")
     assert "SVM, all, seed 0 (10 of 10)" in done.stdout
     for start in ("ANN  translation and scale      1 ", "SVM  all                        1 "):
         assert done.stdout.count(start) == 2

@@ -13,8 +13,8 @@ from PIL import Image
 import capture
 from capture import Recorder, complete, export_pictures, import_sets, load_set, writer_name
 from classifier import ROOT, Classifier, InputError
-from dataset import Drawings, load_drawings, load_drawn, save_drawings
-from framing import frame_strokes
+from toolkit.datasets import Drawings, load_drawings, load_drawn, save_drawings
+from toolkit.framing import frame_strokes
 
 
 def strokes_of(digit: int, seed: int = 0) -> list[np.ndarray]:

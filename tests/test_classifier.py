@@ -15,28 +15,28 @@ from softmax import Softmax
 from svm import SVM
 
 
-def test_probabilities_and_predictions_agree(model, digits_choose):
-    probabilities = model.predict_proba(digits_choose.images)
+def test_probabilities_and_predictions_agree(model, digits_validation):
+    probabilities = model.predict_proba(digits_validation.images)
     assert probabilities.dtype == np.float32
-    assert probabilities.shape == (len(digits_choose), 10)
+    assert probabilities.shape == (len(digits_validation), 10)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (probabilities >= 0).all()
-    predicted = model.predict(digits_choose.images)
+    predicted = model.predict(digits_validation.images)
     assert predicted.dtype == np.int64
     np.testing.assert_array_equal(predicted, probabilities.argmax(axis=1))
-    assert (predicted == digits_choose.labels).mean() > 0.8
+    assert (predicted == digits_validation.labels).mean() > 0.8
 
 
-def test_one_image_gives_an_int(model, digits_choose):
-    digit = model.predict(digits_choose.images[0])
+def test_one_image_gives_an_int(model, digits_validation):
+    digit = model.predict(digits_validation.images[0])
     assert type(digit) is int
-    assert model.predict_proba(digits_choose.images[0]).shape == (10,)
-    assert digit == model.predict(digits_choose.images[:1])[0]
+    assert model.predict_proba(digits_validation.images[0]).shape == (10,)
+    assert digit == model.predict(digits_validation.images[:1])[0]
 
 
-def test_one_image_and_a_batch_give_the_same_probabilities(model, digits_choose):
-    alone = np.stack([model.predict_proba(image) for image in digits_choose.images[:20]])
-    np.testing.assert_allclose(alone, model.predict_proba(digits_choose.images[:20]), atol=1e-5)
+def test_one_image_and_a_batch_give_the_same_probabilities(model, digits_validation):
+    alone = np.stack([model.predict_proba(image) for image in digits_validation.images[:20]])
+    np.testing.assert_allclose(alone, model.predict_proba(digits_validation.images[:20]), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_images_are_not_changed(model, random_images):
     np.testing.assert_array_equal(random_images, before)
 
 
-def test_a_saved_model_answers_bit_for_bit_the_same(model, tmp_path, random_images, digits_choose):
-    model.trained_on = {"images": "digits/fit", "seed": 0}
+def test_a_saved_model_answers_bit_for_bit_the_same(model, tmp_path, random_images, digits_validation):
+    model.trained_on = {"images": "digits/train", "seed": 0}
     model.metrics = {"accuracy": 0.5}
     model.save(tmp_path / "model.safetensors")
     again = type(model).load(tmp_path / "model.safetensors")
-    for images in (random_images, digits_choose.images, random_images[0]):
+    for images in (random_images, digits_validation.images, random_images[0]):
         np.testing.assert_array_equal(again.predict_proba(images), model.predict_proba(images))
     assert (again.config, again.trained_on, again.metrics) == (model.config, model.trained_on, model.metrics)
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]

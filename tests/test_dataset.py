@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import dataset
 from classifier import InputError
-from dataset import Drawings, load_drawings, load_drawn, save_drawings
+from toolkit import datasets
+from toolkit.datasets import Drawings, load_drawings, load_drawn, save_drawings
 
 STROKES = [
     [np.array([[0.0, 0], [10, 40]])],
@@ -30,7 +30,7 @@ def drawings():
 def fake_mnist(folder, *, compressed: bool = False) -> None:
     """MNIST's four files, of the right sizes, with labels in a cycle and nearly blank images."""
     folder.mkdir(parents=True, exist_ok=True)
-    for images, labels, count in dataset.MNIST_FILES.values():
+    for images, labels, count in datasets.MNIST_FILES.values():
         pixels = np.zeros((count, 28, 28), np.uint8)
         pixels[:, 0, 0] = np.arange(count) % 251
         contents = {
@@ -46,15 +46,15 @@ def fake_mnist(folder, *, compressed: bool = False) -> None:
 
 @pytest.fixture
 def no_download(monkeypatch):
-    monkeypatch.setattr(dataset, "_download", lambda folder: "no network here")
+    monkeypatch.setattr(datasets, "_download", lambda folder: "no network here")
     monkeypatch.delenv("MNIST_DIR", raising=False)
 
 
 def test_bundled_digits_are_images_in_disjoint_stratified_splits():
-    splits = {name: dataset.load(name, dataset="digits") for name in dataset.SPLITS}
+    splits = {name: datasets.load(name, dataset="digits") for name in datasets.SPLITS}
     assert {name: len(split) for name, split in splits.items()} == {
-        "fit": 1294,
-        "choose": 143,
+        "train": 1294,
+        "validation": 143,
         "test": 360,
         "all": 1437,
     }
@@ -63,43 +63,43 @@ def test_bundled_digits_are_images_in_disjoint_stratified_splits():
         assert split.images.shape == (len(split), 28, 28)
         assert split.labels.dtype == np.int64
         assert np.bincount(split.labels, minlength=10).min() >= 0.9 * len(split) / 10 - 1
-    together = np.concatenate([splits[name].images for name in ("fit", "choose", "test")])
+    together = np.concatenate([splits[name].images for name in ("train", "validation", "test")])
     assert len(np.unique(together.reshape(len(together), -1), axis=0)) > 1790  # a few digits are the same
 
 
 def test_the_splits_of_mnist(tmp_path, no_download):
     fake_mnist(tmp_path / "MNIST" / "raw")
-    splits = {name: dataset.load(name, data=tmp_path) for name in dataset.SPLITS}
-    sizes = {"fit": 54_000, "choose": 6_000, "test": 10_000, "all": 60_000}
+    splits = {name: datasets.load(name, data=tmp_path) for name in datasets.SPLITS}
+    sizes = {"train": 54_000, "validation": 6_000, "test": 10_000, "all": 60_000}
     assert {name: len(split) for name, split in splits.items()} == sizes
-    assert splits["fit"].name == "mnist/fit"
+    assert splits["train"].name == "mnist/train"
     for split in splits.values():
         assert set(np.bincount(split.labels)) == {len(split) // 10}
-    again = dataset.load("choose", data=tmp_path)
-    np.testing.assert_array_equal(again.images, splits["choose"].images)
+    again = datasets.load("validation", data=tmp_path)
+    np.testing.assert_array_equal(again.images, splits["validation"].images)
 
 
 @pytest.mark.parametrize("place", ["MNIST/raw", "raw", "."])
 def test_mnist_is_found_in_each_usual_folder_and_compressed(tmp_path, place, no_download, monkeypatch):
     fake_mnist(tmp_path / place, compressed=place == "raw")
     monkeypatch.setenv("MNIST_DIR", str(tmp_path))
-    assert len(dataset.load("test")) == 10_000
+    assert len(datasets.load("test")) == 10_000
 
 
 def test_the_places_go_in_order(tmp_path, no_download, monkeypatch):
     for name in ("given", "environment", "data"):
         fake_mnist(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    assert dataset.find_mnist() == dataset.Path("data")
+    assert datasets.find_mnist() == datasets.Path("data")
     monkeypatch.setenv("MNIST_DIR", str(tmp_path / "environment"))
-    assert dataset.find_mnist() == tmp_path / "environment"
-    assert dataset.find_mnist(tmp_path / "given") == tmp_path / "given"
+    assert datasets.find_mnist() == tmp_path / "environment"
+    assert datasets.find_mnist(tmp_path / "given") == tmp_path / "given"
 
 
 def test_where_mnist_is_not_to_be_had_every_way_is_named(tmp_path, no_download, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
-        dataset.load("fit")
+        datasets.load("train")
     for way in ("--data", "$MNIST_DIR", "./data", "download", "no network here", "--dataset digits"):
         assert way in str(caught.value)
 
@@ -111,13 +111,13 @@ def test_damaged_files_of_mnist_are_named(tmp_path, no_download):
     for content in (b"", b"PK", whole[:1000], whole[:-1], b"\0\0\x0d" + whole[3:]):
         path.write_bytes(content)
         with pytest.raises(InputError, match="t10k-images-idx3-ubyte is damaged"):
-            dataset.load("test", data=tmp_path)
+            datasets.load("test", data=tmp_path)
 
 
 @pytest.mark.parametrize("limit", [1, 10, 137, 1294, 5000])
 def test_a_limit_takes_the_first_images_of_each_class(limit):
-    whole = dataset.load("fit", dataset="digits")
-    part = dataset.load("fit", dataset="digits", limit=limit)
+    whole = datasets.load("train", dataset="digits")
+    part = datasets.load("train", dataset="digits", limit=limit)
     assert len(part) == min(limit, len(whole))
     shares = np.bincount(whole.labels) * (len(part) / len(whole))
     assert np.abs(np.bincount(part.labels, minlength=10) - shares).max() < 1
@@ -129,9 +129,9 @@ def test_a_limit_takes_the_first_images_of_each_class(limit):
 
 def test_an_unknown_split_or_data_set_is_refused():
     with pytest.raises(ValueError, match="'train'"):
-        dataset.load("train")
+        datasets.load("fit")
     with pytest.raises(InputError, match="'cifar'"):
-        dataset.load("fit", dataset="cifar")
+        datasets.load("train", dataset="cifar")
 
 
 def test_drawings_are_read_as_they_were_written(drawings, tmp_path):
@@ -159,7 +159,7 @@ def test_drawn_parts_are_chosen(drawings, tmp_path):
     drawings.is_test = np.array([False, True, True])
     save_drawings(tmp_path / "set.npz", drawings)
     assert load_drawn(tmp_path / "set.npz").labels.tolist() == [7, 1]
-    assert load_drawn(tmp_path / "set.npz", part="choose").labels.tolist() == [1]
+    assert load_drawn(tmp_path / "set.npz", part="validation").labels.tolist() == [1]
     everything = load_drawn(tmp_path / "set.npz", part="all")
     assert everything.labels.tolist() == [1, 7, 1]
     # What has no strokes stands as the image that was kept of it.

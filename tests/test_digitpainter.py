@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from classifier import ROOT, Classifier, ModelFileError, best_guess
-from evaluation import fit_threshold
-from framing import frame_strokes
+from toolkit.evaluation import fit_threshold
+from toolkit.framing import frame_strokes
 
 pytest.importorskip("tkinter", reason="this Python has no tkinter")
 from digitpainter import BOX, Answer, Drawing, Worker, percent, reason

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import classifier
-import dataset
-import evaluation
+from toolkit import datasets, evaluation
 
 RNG = np.random.default_rng(0)
 
@@ -55,7 +54,7 @@ def place(tmp_path, monkeypatch):
 def trained(place):
     """A model file of the stub in trained/, and what it was trained on."""
     stub = Stub()
-    stub.trained_on = {"images": "mnist/fit", "count": 54000, "seed": 3, "config": {"augment": 1.0}}
+    stub.trained_on = {"images": "mnist/train", "count": 54000, "seed": 3, "config": {"augment": 1.0}}
     path = place / "trained" / "stub.safetensors"
     stub.save(path)
     return path
@@ -148,15 +147,15 @@ def test_plots_are_pictures_and_leave_pyplot_alone(tmp_path):
 @pytest.mark.parametrize(
     "epochs",
     [
-        [{"epoch": 1, "fit_loss": 0.3, "fit_accuracy": 0.9}],
-        [{"epoch": 1, "fit_loss": 0.3, "fit_accuracy": 1.0, "choose_loss": 0.2, "choose_accuracy": 1.0}],
+        [{"epoch": 1, "train_loss": 0.3, "train_accuracy": 0.9}],
+        [{"epoch": 1, "train_loss": 0.3, "train_accuracy": 1.0, "val_loss": 0.2, "val_accuracy": 1.0}],
         [
-            {"epoch": e, "fit_loss": 2.3, "fit_accuracy": 0.0, "choose_loss": 0.0, "choose_accuracy": 0.5}
+            {"epoch": e, "train_loss": 2.3, "train_accuracy": 0.0, "val_loss": 0.0, "val_accuracy": 0.5}
             for e in (1, 2)
         ],
         [
-            {"epoch": 1, "fit_loss": np.nan, "fit_accuracy": 0.1},
-            {"epoch": 2, "fit_loss": np.inf, "fit_accuracy": 0.1},
+            {"epoch": 1, "train_loss": np.nan, "train_accuracy": 0.1},
+            {"epoch": 2, "train_loss": np.inf, "train_accuracy": 0.1},
         ],
     ],
     ids=["one epoch", "all right", "no loss", "not finite"],
@@ -179,13 +178,13 @@ def test_the_command_reports_on_the_test_split_alone(trained, monkeypatch, capsy
 
     def load(split, **where):
         asked.append((split, where))
-        return dataset.ImageSet(images, np.arange(20) % 10, "mnist/test")
+        return datasets.ImageSet(images, np.arange(20) % 10, "mnist/test")
 
-    monkeypatch.setattr(dataset, "load", load)
+    monkeypatch.setattr(datasets, "load", load)
     command("--limit", "20", "--json", "out.json", "--data", "somewhere")
     assert asked == [("test", {"dataset": "mnist", "data": "somewhere", "limit": 20})]
     printed = capsys.readouterr().out
-    assert "Model: trained/stub.safetensors (Stub), trained on 54,000 images of mnist/fit" in printed
+    assert "Model: trained/stub.safetensors (Stub), trained on 54,000 images of mnist/train" in printed
     assert "with augmentation, seed 3" in printed
     assert "accuracy 100.00 % (0 of 20 wrong)" in printed
     record = json.loads((trained.parent.parent / "out.json").read_text())
@@ -219,11 +218,11 @@ def test_the_command_on_drawings(trained, tmp_path, capsys):
     command("--drawn", "set")
     assert "2 images of set" in capsys.readouterr().out
     strokes = [[np.array([[0, 0], [0, 30]])] for _ in range(5)]
-    kept = dataset.Drawings(
+    kept = datasets.Drawings(
         strokes, np.arange(5), np.zeros(5, int), is_test=np.array([True, False] * 2 + [True])
     )
-    dataset.save_drawings(tmp_path / "set.npz", kept)
-    for part, count in (("test", 3), ("choose", 2), ("all", 5)):
+    datasets.save_drawings(tmp_path / "set.npz", kept)
+    for part, count in (("test", 3), ("validation", 2), ("all", 5)):
         command("--drawn", "set.npz", "--drawn-part", part)
         assert f"{count} images of set.npz" in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from framing import BOX, PEN, frame_picture, frame_strokes
+from toolkit.framing import BOX, PEN, frame_picture, frame_strokes
 
 # A 4 of two strokes, in a box of 100.
 FOUR = [

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import pareto
-import study
 from classifier import InputError
 from pareto import hypervolume, is_pareto_optimal
+from toolkit import study
 
 # Few different values, so that ties and duplicates are the rule; infinities too.
 VALUES = st.sampled_from([-math.inf, -1.5, -0.0, 0.0, 1e-300, 1.0, 1.0 + 2**-52, 2.0, math.inf])

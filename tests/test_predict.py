@@ -135,7 +135,7 @@ def test_command_line(script, tmp_path):
 def test_pictures_need_no_tkinter(tmp_path):
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.modules['tkinter'] = None\n"
-        "import predict, commandline\n"
+        "import predict\nfrom toolkit import commandline\n"
         "commandline.run(lambda: predict.main(sys.argv[1:]))\n"
     )
     ended = subprocess.run(

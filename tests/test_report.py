@@ -12,25 +12,21 @@ import numpy as np
 import pytest
 
 import classifier
-import dataset
 import pareto
 import report
-import report_data
-import report_figures
-import report_texts
-import study
-import tracking
 from classifier import InputError
-from report_data import diagnose
-from report_texts import TEXTS, Language
-from study import MAXIMIZE
+from toolkit import datasets, study, tracking
+from toolkit.report import figures, gather, texts
+from toolkit.report.gather import diagnose
+from toolkit.report.texts import TEXTS, Language
+from toolkit.study import MAXIMIZE
 
 NASTY = 'error: #bad *x* _y_ @ref $z$ <a> `code` \\n [q] // "c" é'
 
 
-def curve(fit_loss, choose_loss, fit_accuracy, choose_accuracy) -> list[dict[str, float]]:
-    columns = np.broadcast_arrays(fit_loss, choose_loss, fit_accuracy, choose_accuracy)
-    names = ("fit_loss", "choose_loss", "fit_accuracy", "choose_accuracy")
+def curve(train_loss, val_loss, train_accuracy, val_accuracy) -> list[dict[str, float]]:
+    columns = np.broadcast_arrays(train_loss, val_loss, train_accuracy, val_accuracy)
+    names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
     return [
         {"epoch": i + 1, **dict(zip(names, map(float, values), strict=True))}
         for i, values in enumerate(zip(*columns, strict=True))
@@ -54,7 +50,7 @@ def test_two_flat_curves_close_together_are_a_good_fit():
 def test_a_rising_choosing_loss_is_overfitting():
     epochs = curve(0.5 * np.exp(-x / 4), 0.05 + 0.002 * (x - 8.0) ** 2, 0.999, 0.995)
     assert diagnose(epochs).verdict == "overfitting"
-    assert diagnose(epochs).rose > report_data.LOSS_RISE
+    assert diagnose(epochs).rose > gather.LOSS_RISE
 
 
 def test_a_gap_of_accuracies_is_overfitting_also_without_epochs():
@@ -69,7 +65,7 @@ def test_a_model_that_cannot_learn_its_images_underfits():
 def test_a_training_that_was_stopped_too_early_underfits():
     found = diagnose(curve(np.exp(-x / 8), np.exp(-x / 8), 0.98, 0.98))
     assert found.verdict == "underfitting"
-    assert found.fell > report_data.STILL_FALLING
+    assert found.fell > gather.STILL_FALLING
 
 
 def test_label_smoothing_is_no_overfitting():
@@ -77,18 +73,18 @@ def test_label_smoothing_is_no_overfitting():
     rising = 0.05 + 0.001 * x
     epochs = curve(rising, rising + 0.005, 0.997, 0.995)
     for epoch in epochs:
-        epoch["train_loss"] = 0.35
+        epoch["running_loss"] = 0.35
     assert diagnose(epochs).verdict == "good_fit"
 
 
 def test_one_bad_epoch_changes_nothing():
     epochs = [dict(epoch) for epoch in GOOD]
-    epochs[9]["choose_loss"] = 5.0
+    epochs[9]["val_loss"] = 5.0
     assert diagnose(epochs).verdict == "good_fit"
 
 
 def test_without_a_choosing_split_nothing_is_said():
-    final = [{"epoch": 1, "fit_loss": 0.1, "fit_accuracy": 0.99}]
+    final = [{"epoch": 1, "train_loss": 0.1, "train_accuracy": 0.99}]
     assert diagnose(final).verdict == "unknown"
     assert diagnose([]).verdict == "unknown"
     assert diagnose(curve([math.nan], [0.1], [0.9], [0.9])).verdict == "unknown"
@@ -102,14 +98,14 @@ def test_every_text_is_there_in_both_languages_with_the_same_placeholders():
         fields = {name for _, name, _, _ in string.Formatter().parse(text) if name}
         return fields | set(re.findall(r"<[^>]*>", text)) | {f"{text.count('`')} backticks"}
 
-    for key, texts in TEXTS.items():
-        assert len(texts) == len(report_texts.LANGUAGES), key
-        assert all(text.strip() for text in texts), key
-        assert len({frozenset(placeholders(text)) for text in texts}) == 1, key
+    for key, own in TEXTS.items():
+        assert len(own) == len(texts.LANGUAGES), key
+        assert all(text.strip() for text in own), key
+        assert len({frozenset(placeholders(text)) for text in own}) == 1, key
 
 
 def test_every_text_that_the_program_names_is_there():
-    parts = ("report.py", "report_data.py", "report_figures.py")
+    parts = ("report.py", "toolkit/report/gather.py", "toolkit/report/figures.py")
     source = "".join((classifier.ROOT / part).read_text() for part in parts)
     named = re.findall(r'\b(?:say|say\.plain|heading|text)\(\s*"(\w+)"', source)
     named += [key for keys in re.findall(r'say\.row\(\s*"([\w ]+)"', source) for key in keys.split()]
@@ -122,7 +118,7 @@ def test_every_text_that_the_program_names_is_there():
 
 
 def test_every_key_of_a_text_is_there_once():
-    keys = re.findall(r"^([^#\s].*?): ", report_texts.WRITTEN, re.MULTILINE)
+    keys = re.findall(r"^([^#\s].*?): ", texts.WRITTEN, re.MULTILINE)
     assert len(keys) == len(set(keys)) == len(TEXTS)
 
 
@@ -168,18 +164,18 @@ def test_a_table_gives_the_trials_that_the_database_gave(tmp_path):
     trials = [*toy_trials(4), {**trial(4, math.nan, "failed"), "reason": NASTY}]
     path = tmp_path / "svm_trials.csv"
     pareto.export_csv([pareto.Front("my study", trials, ["accuracy", "size"])], str(path))
-    (sweep,) = report_data.read_trials(path)
+    (sweep,) = gather.read_trials(path)
     assert (sweep.name, sweep.kind) == ("my study", "svm")
     for known, read in zip(trials[:4], sweep.trials, strict=False):
         assert {key: read[key] for key in known} == known
     assert sweep.trials[4]["reason"] == NASTY
 
 
-def model_of_trial(number: int | None, config: dict, **measured) -> report_data.Assessment:
+def model_of_trial(number: int | None, config: dict, **measured) -> gather.Assessment:
     """A model whose configuration is that of a trial."""
     known = {"size": 1, "test": "", "metrics": {}, "latency": 0.0, "mistakes": [], "drawn": {}, **measured}
     trained_on = {"from_trial": number, "config": config}
-    return report_data.Assessment("svm", Path("models/svm.safetensors"), {}, trained_on, **known)
+    return gather.Assessment("svm", Path("models/svm.safetensors"), {}, trained_on, **known)
 
 
 @pytest.mark.parametrize("on_front", [True, False])
@@ -189,10 +185,10 @@ def test_the_trial_that_a_model_comes_from_is_marked(tmp_path, on_front):
     (front,) = fronts = [pareto.Front("svm", trials, report.PAIRS[0])]
     number = next(t["number"] for t, best in zip(trials, front.optimal, strict=True) if best == on_front)
     model = model_of_trial(number, {**trials[number]["config"], "epochs": 99})
-    results = report_data.Results(sweeps=[report_data.Sweep("svm", "svm", trials, "")], models=[model])
-    chosen = report_data.chosen_trials(results)
+    results = gather.Results(sweeps=[gather.Sweep("svm", "svm", trials, "")], models=[model])
+    chosen = gather.chosen_trials(results)
     assert chosen == {"svm": number}
-    figure = report_figures.fronts_figure({report.PAIRS[0]: fronts}, chosen, Language("en"))
+    figure = figures.fronts_figure({report.PAIRS[0]: fronts}, chosen, Language("en"))
     (ring,) = (line for line in figure.axes[0].lines if line.get_label() == "chosen trial")
     trial = trials[number]
     assert ring.get_xydata().tolist() == [[trial["accuracy"], pytest.approx(1000 * trial["latency"])]]
@@ -209,17 +205,17 @@ def test_the_trial_that_a_model_comes_from_is_marked(tmp_path, on_front):
 def test_a_model_of_no_trial_of_the_study_marks_none(number, changed):
     trials = toy_trials(6)
     model = model_of_trial(number, {**trials[3]["config"], **changed})
-    results = report_data.Results(sweeps=[report_data.Sweep("svm", "svm", trials, "")], models=[model])
-    assert report_data.chosen_trials(results) == {}
+    results = gather.Results(sweeps=[gather.Sweep("svm", "svm", trials, "")], models=[model])
+    assert gather.chosen_trials(results) == {}
 
 
 def test_importance_finds_what_matters_and_blames_nothing_on_absence():
-    found = report_data.importance([report_data.Sweep("toy", "svm", toy_trials(60), "")], repeats=2)
+    found = gather.importance([gather.Sweep("toy", "svm", toy_trials(60), "")], repeats=2)
     assert found is not None
     assert found.names[:2] == ["kernel", "gamma"]
     assert dict(zip(found.names, found.means, strict=True))["C"] < 0.05
     assert found.r2 > 0.8
-    assert report_data.importance([report_data.Sweep("toy", "svm", toy_trials(9), "")]) is None
+    assert gather.importance([gather.Sweep("toy", "svm", toy_trials(9), "")]) is None
 
 
 def test_of_the_runs_the_default_and_the_chosen_one_are_found(tmp_path):
@@ -250,7 +246,7 @@ def test_of_the_runs_the_default_and_the_chosen_one_are_found(tmp_path):
         dataset, limit = "mnist", None
 
     folders = [tmp_path / "runs", tmp_path / "results"]
-    base, chosen = report_data.find_runs("softmax", folders, Asked, {})
+    base, chosen = gather.find_runs("softmax", folders, Asked, {})
     assert base is not None
     assert chosen is not None
     assert base.folder.name == "train-softmax-2"
@@ -264,7 +260,7 @@ def test_of_the_runs_the_default_and_the_chosen_one_are_found(tmp_path):
 def place(tmp_path, monkeypatch):
     """An empty folder to work in, and an empty toolkit: no models."""
     monkeypatch.setattr(classifier, "ROOT", tmp_path)
-    monkeypatch.setattr(report_data, "ROOT", tmp_path)
+    monkeypatch.setattr(gather, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -283,7 +279,7 @@ def printed(monkeypatch) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("lang", report_texts.LANGUAGES)
+@pytest.mark.parametrize("lang", texts.LANGUAGES)
 def test_a_report_of_everything(place, monkeypatch, softmax_model, svm_model, lang):
     import train_softmax
 
@@ -317,7 +313,7 @@ def test_a_report_of_everything(place, monkeypatch, softmax_model, svm_model, la
     assert 4 < pages(place / "report.pdf") < 20
     assert not list(place.glob(".report*"))
     assert "python train_ann.py" in texts[-1]
-    assert "augmentation_experiment.py --drawn FILE" in texts[-1]
+    assert "experiments/augmentation.py --drawn FILE" in texts[-1]
     assert "python sweep_ann.py" in texts[-1]
     assert "sweep_svm.py --trials 16" in texts[-1]
     assert repr(NASTY)[1:-1] in texts[-1]
@@ -336,7 +332,7 @@ def test_without_mnist_the_models_are_not_tested(place, monkeypatch, capsys, sof
     """The report says so and how to mend it, and holds the rest; data that is damaged stays an error."""
     softmax_model.save(place / "models" / "softmax.safetensors")
     monkeypatch.delenv("MNIST_DIR", raising=False)
-    monkeypatch.setattr(dataset, "_download", lambda folder: "no network")
+    monkeypatch.setattr(datasets, "_download", lambda folder: "no network")
     texts = printed(monkeypatch)
     report.main(["--data", str(place / "nowhere")])
     assert pages(place / "report.pdf") > 0
@@ -347,7 +343,7 @@ def test_without_mnist_the_models_are_not_tested(place, monkeypatch, capsys, sof
     assert "tab-config-softmax" in written
     assert "tab-models" not in written
     assert "fig-confusion" not in written
-    for name in (name for pair in dataset.MNIST_FILES.values() for name in pair[:2]):
+    for name in (name for pair in datasets.MNIST_FILES.values() for name in pair[:2]):
         (place / name).write_bytes(b"no")
     with pytest.raises(InputError, match="is damaged"):
         report.main(["--data", str(place)])
@@ -363,7 +359,7 @@ def test_studies_of_the_database_go_before_tables(tmp_path):
     for kind in ("ann", "svm"):
         front = pareto.Front(kind, toy_trials(3), ["accuracy", "size"])
         pareto.export_csv([front], str(tmp_path / f"{kind}_trials.csv"))
-    sweeps = report_data.load_sweeps(db, tmp_path)
+    sweeps = gather.load_sweeps(db, tmp_path)
     assert [(sweep.name, sweep.kind, len(sweep.trials)) for sweep in sweeps] == [
         ("mine", "ann", 1),
         ("svm", "svm", 3),

@@ -47,9 +47,9 @@ def test_each_was_fitted_on_everything_and_says_when_it_is_unsure(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_reaches_what_the_page_says(kind, mnist_dir):
-    import dataset
+    from toolkit import datasets
 
-    images = dataset.load("test", data=mnist_dir)
+    images = datasets.load("test", data=mnist_dir)
     said = re.search(r"\| MNIST, test split \| 10,000 \| (\S+) %", part_of(kind))
     assert said
     accuracy = np.mean(load(kind).predict(images.images) == images.labels)

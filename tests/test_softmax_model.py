@@ -33,23 +33,23 @@ def test_the_gradient_is_that_of_the_loss():
         np.testing.assert_allclose((above - below) / (2 * step), by_biases[digit], rtol=1e-5)
 
 
-def test_the_solution_is_that_of_scikit_learn(digits_fit):
-    penalty, inputs = 0.01, pixels(digits_fit.images).astype(np.float64)
+def test_the_solution_is_that_of_scikit_learn(digits_train):
+    penalty, inputs = 0.01, pixels(digits_train.images).astype(np.float64)
     # scikit-learn sums the loss over the images and weighs it by C; ours is a mean.
-    theirs = LogisticRegression(C=1 / (penalty * len(digits_fit)), tol=1e-8, max_iter=5000)
-    theirs.fit(inputs, digits_fit.labels)
+    theirs = LogisticRegression(C=1 / (penalty * len(digits_train)), tol=1e-8, max_iter=5000)
+    theirs.fit(inputs, digits_train.labels)
 
     def measure(weights, biases):
         return loss_and_gradient(
-            weights.astype(float), biases.astype(float), inputs, digits_fit.labels, penalty
+            weights.astype(float), biases.astype(float), inputs, digits_train.labels, penalty
         )
 
     best, *gradient = measure(theirs.coef_.T, theirs.intercept_)
     for part in gradient:
         np.testing.assert_allclose(part, 0, atol=1e-6)
     config = {"penalty": penalty, "epochs": 200, "batch_size": 60, "learning_rate": 0.4}
-    ours = train_softmax.train(digits_fit, None, seed=0, run=silent_run(), **config)[0]
+    ours = train_softmax.train(digits_train, None, seed=0, run=silent_run(), **config)[0]
     reached = measure(ours.weights, ours.biases)[0]
     assert best <= reached < best * 1.002
-    agree = ours.predict(digits_fit.images) == theirs.predict(inputs)
+    agree = ours.predict(digits_train.images) == theirs.predict(inputs)
     assert agree.mean() > 0.995

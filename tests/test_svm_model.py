@@ -22,46 +22,51 @@ from svm import SVM
         {"kernel": "rbf", "gamma": 0.05, "features": "deslanted", "pca": 30},
     ],
 )
-def test_decisions_are_those_of_scikit_learn(config, digits_fit, digits_choose):
-    ours = SVM(**config).fit(digits_fit.images, digits_fit.labels, jobs=1)
-    features = ours._features(digits_fit.images)
+def test_decisions_are_those_of_scikit_learn(config, digits_train, digits_validation):
+    ours = SVM(**config).fit(digits_train.images, digits_train.labels, jobs=1)
+    features = ours._features(digits_train.images)
     known = {name: ours.config[name] for name in ("kernel", "C", "gamma", "degree", "coef0")}
-    theirs = SVC(**known, decision_function_shape="ovo").fit(features, digits_fit.labels)
-    expected = theirs.decision_function(ours._features(digits_choose.images))
-    np.testing.assert_allclose(ours.decision_function(digits_choose.images), expected, atol=2e-3)
+    theirs = SVC(**known, decision_function_shape="ovo").fit(features, digits_train.labels)
+    expected = theirs.decision_function(ours._features(digits_validation.images))
+    np.testing.assert_allclose(ours.decision_function(digits_validation.images), expected, atol=2e-3)
     assert ours.support_count == len(theirs.support_)
 
 
-def test_gamma_none_is_scikit_learns_scale(digits_fit):
-    machine = SVM(gamma=None, features="pixels").fit(digits_fit.images, digits_fit.labels, jobs=1)
-    assert machine.config["gamma"] == pytest.approx(1 / (784 * svm.pixels(digits_fit.images).var()), rel=1e-4)
+def test_gamma_none_is_scikit_learns_scale(digits_train):
+    machine = SVM(gamma=None, features="pixels").fit(digits_train.images, digits_train.labels, jobs=1)
+    assert machine.config["gamma"] == pytest.approx(
+        1 / (784 * svm.pixels(digits_train.images).var()), rel=1e-4
+    )
 
 
-def test_pairs_fitted_in_parallel_or_taken_over_give_the_same_machine(digits_fit):
+def test_pairs_fitted_in_parallel_or_taken_over_give_the_same_machine(digits_train):
     kept = {}
-    alone = SVM().fit(digits_fit.images, digits_fit.labels, jobs=1, on_pair=kept.__setitem__)
+    alone = SVM().fit(digits_train.images, digits_train.labels, jobs=1, on_pair=kept.__setitem__)
     assert sorted(kept) == list(range(45))
-    together = SVM().fit(digits_fit.images, digits_fit.labels, jobs=2)
+    together = SVM().fit(digits_train.images, digits_train.labels, jobs=2)
     resumed = SVM().fit(
-        digits_fit.images, digits_fit.labels, jobs=1, fitted={pair: kept[pair] for pair in range(0, 45, 2)}
+        digits_train.images,
+        digits_train.labels,
+        jobs=1,
+        fitted={pair: kept[pair] for pair in range(0, 45, 2)},
     )
     for name, array in alone.arrays().items():
         np.testing.assert_array_equal(array, together.arrays()[name])
         np.testing.assert_array_equal(array, resumed.arrays()[name])
 
 
-def test_calibration_lowers_the_log_loss_and_changes_no_answer(digits_fit, digits_choose):
-    machine = SVM().fit(digits_fit.images, digits_fit.labels, jobs=1)
-    rows = np.arange(len(digits_choose))
+def test_calibration_lowers_the_log_loss_and_changes_no_answer(digits_train, digits_validation):
+    machine = SVM().fit(digits_train.images, digits_train.labels, jobs=1)
+    rows = np.arange(len(digits_validation))
 
     def log_loss() -> float:
-        return -np.log(machine.predict_proba(digits_choose.images)[rows, digits_choose.labels]).mean()
+        return -np.log(machine.predict_proba(digits_validation.images)[rows, digits_validation.labels]).mean()
 
-    before, answers = log_loss(), machine.predict(digits_choose.images)
-    machine.calibrate(digits_choose.images, digits_choose.labels)
+    before, answers = log_loss(), machine.predict(digits_validation.images)
+    machine.calibrate(digits_validation.images, digits_validation.labels)
     best = log_loss()
     assert best < before
-    np.testing.assert_array_equal(machine.predict(digits_choose.images), answers)
+    np.testing.assert_array_equal(machine.predict(digits_validation.images), answers)
     for factor in (0.9, 1.1):
         machine.temperature *= factor
         assert log_loss() >= best
@@ -94,8 +99,8 @@ def test_deslanting_centres_a_digit_and_sets_it_upright():
     assert covariance == pytest.approx(0, abs=0.3)  # before it was about 9
 
 
-def test_oriented_gradients_do_not_change_with_the_place(digits_fit):
-    image = digits_fit.images[0]
+def test_oriented_gradients_do_not_change_with_the_place(digits_train):
+    image = digits_train.images[0]
     shrunk = np.zeros((28, 28), np.uint8)
     shrunk[6:20, 6:20] = image[::2, ::2]
     moved = np.roll(shrunk, (3, -2), axis=(0, 1))
@@ -120,18 +125,20 @@ def test_a_wrong_machine_is_refused(config, said):
         SVM(**config)
 
 
-def test_half_precision_halves_the_support_vectors_and_keeps_the_answers(svm_model, digits_choose, tmp_path):
+def test_half_precision_halves_the_support_vectors_and_keeps_the_answers(
+    svm_model, digits_validation, tmp_path
+):
     half = SVM(**{**svm_model.config, "half": True})
     arrays = svm_model.arrays()
     half.set_arrays({**arrays, "support_vectors": arrays["support_vectors"].astype(np.float16)})
     assert half.arrays()["support_vectors"].nbytes * 2 == arrays["support_vectors"].nbytes
-    probabilities = half.predict_proba(digits_choose.images)
-    np.testing.assert_allclose(probabilities, svm_model.predict_proba(digits_choose.images), atol=0.01)
+    probabilities = half.predict_proba(digits_validation.images)
+    np.testing.assert_allclose(probabilities, svm_model.predict_proba(digits_validation.images), atol=0.01)
     half.save(tmp_path / "half")
     read = SVM.load(tmp_path / "half")
-    np.testing.assert_array_equal(read.predict_proba(digits_choose.images), probabilities)
+    np.testing.assert_array_equal(read.predict_proba(digits_validation.images), probabilities)
 
 
-def test_a_missing_digit_is_named(digits_fit):
+def test_a_missing_digit_is_named(digits_train):
     with pytest.raises(InputError, match=r"none of \[3, 7\]"):
-        SVM().fit(digits_fit.images, np.where(np.isin(digits_fit.labels, [3, 7]), 1, digits_fit.labels))
+        SVM().fit(digits_train.images, np.where(np.isin(digits_train.labels, [3, 7]), 1, digits_train.labels))

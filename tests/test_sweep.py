@@ -16,13 +16,11 @@ import pytest
 import toy_sweep
 from toy_sweep import CONDITIONS, SEARCH, SPACE
 
-import study
-import sweep
-import worker
 from classifier import InputError
-from dataset import Drawings, save_drawings
-from space import GRID_POINTS, normalise, read_space
-from sweep import Settings
+from toolkit import study, sweep, worker
+from toolkit.datasets import Drawings, save_drawings
+from toolkit.space import GRID_POINTS, normalise, read_space
+from toolkit.sweep import Settings
 
 
 @pytest.fixture

@@ -18,10 +18,9 @@ from pathlib import Path
 import pytest
 from toy_sweep import SEARCH
 
-import study
-import sweep
 from classifier import InputError
-from sweep import Settings
+from toolkit import study, sweep
+from toolkit.sweep import Settings
 
 pytestmark = pytest.mark.server
 WORKERS = 4

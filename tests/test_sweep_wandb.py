@@ -13,17 +13,16 @@ import pytest
 from toy_sweep import SEARCH
 from wandb_server import PROJECT, SWEEP, WandbServer
 
-import study
-import sweep
 from classifier import InputError
-from sweep import Settings
+from toolkit import study, sweep
+from toolkit.sweep import Settings
 
 pytestmark = pytest.mark.server
 PROPOSALS = [
     {"x": x, "kernel": kernel, "gamma": 0.1, "depth": 2, "epochs": 4}
     for x, kernel in ((0.1, "plain"), (0.5, "curved"), (0.9, "plain"), (0.4, "plain"))
 ]
-LOSSES = ("fit_loss", "fit_accuracy", "choose_loss", "choose_accuracy")
+LOSSES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def test_three_trials_a_stop_and_one_that_raises(script, db):
     assert made["projectName"] == PROJECT
     for line in (
         "method: bayes",
-        "name: choose_loss",
+        "name: val_loss",
         "goal: minimize",
         "type: hyperband",
         "distribution: uniform",
@@ -171,8 +170,8 @@ def test_offline_runs_hold_the_losses_of_both_splits(script, db):
         assert [row["epoch"] for row in run["rows"]] == [1, 2, 3, 4]
         assert all(name in row for row in run["rows"] for name in LOSSES)
         trial = trials[run["config"]["trial"]["value"]]
-        assert run["rows"][-1]["fit_loss"] == pytest.approx(trial["loss"])
-        assert run["rows"][-1]["choose_loss"] == pytest.approx(trial["loss"] + 0.01)
+        assert run["rows"][-1]["train_loss"] == pytest.approx(trial["loss"])
+        assert run["rows"][-1]["val_loss"] == pytest.approx(trial["loss"] + 0.01)
         assert run["config"]["x"]["value"] == trial["trial_parameters"]["x"]
         assert run["summary"]["status"] == "finished"
         assert run["group"] == "toy"

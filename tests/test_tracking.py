@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-import tracking
 from classifier import ROOT, InputError
-from tracking import Run
+from toolkit import tracking
+from toolkit.tracking import Run
 
-EPOCH = {"fit_loss": 0.5, "fit_accuracy": 0.9, "choose_loss": 0.6, "choose_accuracy": 0.875, "seconds": 1.25}
+EPOCH = {"train_loss": 0.5, "train_accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.875, "seconds": 1.25}
 
 
 @pytest.fixture(autouse=True)
@@ -85,16 +85,16 @@ def test_the_record_of_a_run(capsys):
     assert record["processors"] >= 1
     assert {"started", "command", "commit", "machine", "system", "processor"} <= set(record)
     run.log(1, EPOCH)
-    run.log(2, {**EPOCH, "fit_loss": math.nan})
+    run.log(2, {**EPOCH, "train_loss": math.nan})
     assert [entry["epoch"] for entry in run.epochs] == [1, 2]
     assert run.epochs[0] == {"epoch": 1, **EPOCH}
-    assert json.loads((run.directory / "epochs.jsonl").read_text().splitlines()[1])["fit_loss"] is None
-    assert math.isnan(tracking.read_epochs(run.directory)[1]["fit_loss"])
+    assert json.loads((run.directory / "epochs.jsonl").read_text().splitlines()[1])["train_loss"] is None
+    assert math.isnan(tracking.read_epochs(run.directory)[1]["train_loss"])
     run.finish({"accuracy": 0.875, "log_loss": math.inf}, status="interrupted")
     metrics = json.loads((run.directory / "metrics.json").read_text())
     assert (metrics["status"], metrics["accuracy"], metrics["log_loss"]) == ("interrupted", 0.875, None)
     assert capsys.readouterr().out.splitlines()[0] == (
-        "epoch  1/12   fit loss 0.5000 accuracy  90.00 %   choose loss 0.6000 accuracy  87.50 %   1.2 s"
+        "epoch  1/12   train loss 0.5000 accuracy  90.00 %   val loss 0.6000 accuracy  87.50 %   1.2 s"
     )
 
 
@@ -141,15 +141,15 @@ def test_a_resumed_run_goes_on_and_a_repeated_epoch_replaces():
     for epoch in (1, 2, 3):
         run.log(epoch, EPOCH)
     with open(run.directory / "epochs.jsonl", "a") as file:
-        file.write('{"epoch": 4, "fit_lo')  # the kill came here
+        file.write('{"epoch": 4, "train_lo')  # the kill came here
     again = Run("train-ann", {"seed": 5}, directory=run.directory, resume=True, quiet=True)
     assert [entry["epoch"] for entry in again.epochs] == [1, 2, 3]
-    again.log(3, {**EPOCH, "fit_loss": 0.25})
+    again.log(3, {**EPOCH, "train_loss": 0.25})
     again.log(4, EPOCH)
     kept = tracking.read_epochs(run.directory)
     assert kept == again.epochs
     assert [entry["epoch"] for entry in kept] == [1, 2, 3, 4]
-    assert kept[2]["fit_loss"] == 0.25
+    assert kept[2]["train_loss"] == 0.25
     record = tracking.read_config(run.directory)
     assert len(record["resumed"]) == 1
     assert record["config"] == {"seed": 5}
@@ -168,10 +168,10 @@ def test_epochs_cut_anywhere_keep_every_whole_line(tmp_path):
 
 def test_a_killed_process_leaves_a_run_that_can_be_resumed(tmp_path):
     program = (
-        "import tracking\n"
+        "from toolkit import tracking\n"
         "run = tracking.Run('train-ann', {}, directory='killed', quiet=True)\n"
         "for epoch in range(1, 10**6):\n"
-        "    run.log(epoch, {'fit_loss': 1 / 3})\n"
+        "    run.log(epoch, {'train_loss': 1 / 3})\n"
         "    if epoch == 50: print('ready', flush=True)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=_environment())
@@ -208,7 +208,7 @@ def test_unknown_words_are_refused():
 
 def test_a_run_imports_neither_torch_nor_wandb():
     program = (
-        "import sys, tracking; tracking.Run('a', {}, wandb='auto')\n"
+        "import sys; from toolkit import tracking; tracking.Run('a', {}, wandb='auto')\n"
         "print('torch' in sys.modules, 'wandb' in sys.modules)"
     )
     ended = subprocess.run(
@@ -273,10 +273,11 @@ def test_without_the_package_there_is_one_line(monkeypatch, capsys):
 
 
 PROGRAM = """
-import sys, tracking
+import sys
+from toolkit import tracking
 tracking.WANDB_INIT_TIMEOUT = 1
 run = tracking.Run("train-ann", {"seed": 5}, wandb=sys.argv[1], directory="real")
-run.log(1, {"fit_loss": 0.5, "fit_accuracy": 0.9, "choose_loss": 0.6, "choose_accuracy": 0.875})
+run.log(1, {"train_loss": 0.5, "train_accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.875})
 run.finish({"accuracy": 0.875, "confusion": [[1, 2], [3, 4]]})
 """
 

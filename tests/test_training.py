@@ -14,8 +14,8 @@ import pytest
 import classifier
 from ann import ANN
 from classifier import read_arrays
-from dataset import Drawings, save_drawings
 from svm import SVM
+from toolkit.datasets import Drawings, save_drawings
 
 DIGITS = ("--dataset", "digits", "--wandb", "disabled")
 QUICK = {
@@ -41,7 +41,7 @@ def test_a_training_leaves_a_model_and_a_record(script, kind):
     done = script(
         f"train_{kind}.py", *DIGITS, *QUICK[kind], "--limit", 500, "--augment", "--output", "m.safetensors"
     )
-    assert "On the 143 images of digits/choose: accuracy" in done.stdout
+    assert "On the 143 images of digits/validation: accuracy" in done.stdout
     assert "Model:  m.safetensors" in done.stdout
     (run,) = (script.folder / "runs").iterdir()
     record = json.loads((run / "config.json").read_text())
@@ -52,7 +52,7 @@ def test_a_training_leaves_a_model_and_a_record(script, kind):
     assert (run / "confusion.png").stat().st_size > 10_000
     assert (run / "checkpoint.safetensors").is_file()
     header = read_arrays(script.folder / "m.safetensors")[1]
-    assert header["trained_on"]["images"] == "digits/fit"
+    assert header["trained_on"]["images"] == "digits/train"
     assert header["trained_on"]["count"] == 500
     assert header["trained_on"]["config"]["augment"] == 1.0
     assert header["metrics"]["accuracy"] == metrics["accuracy"]
@@ -60,14 +60,14 @@ def test_a_training_leaves_a_model_and_a_record(script, kind):
         epochs = [json.loads(line) for line in (run / "epochs.jsonl").read_text().splitlines()]
         assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
         for epoch in epochs:
-            assert {"fit_loss", "fit_accuracy", "choose_loss", "choose_accuracy"} <= set(epoch)
+            assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy"} <= set(epoch)
         assert (run / "learning_curve.png").stat().st_size > 10_000
         assert done.stdout.count("epoch ") == 3
 
     tested = script(
         f"test_{kind}.py", "--model", "m.safetensors", "--dataset", "digits", "--json", "out.json"
     )
-    assert "trained on 500 images of digits/fit with augmentation" in tested.stdout
+    assert "trained on 500 images of digits/train with augmentation" in tested.stdout
     assert json.loads((script.folder / "out.json").read_text())["accuracy"] > 0.5
 
 
@@ -162,7 +162,7 @@ def test_final_fits_on_everything_and_chooses_on_nothing(script):
     for kind, reader in (("ann", ANN), ("svm", SVM)):
         done = script(f"train_{kind}.py", *DIGITS, *QUICK[kind], "--final", "--output", f"{kind}.safetensors")
         assert "Trained on 1,437 images of digits/all" in done.stdout
-        assert "choose" not in done.stdout
+        assert "validation" not in done.stdout
         model = reader.load(script.folder / f"{kind}.safetensors")
         assert "accuracy" not in model.metrics
         # Still calibrated: no image is answered with the same certainty as with the temperature 1.
@@ -213,7 +213,7 @@ def test_a_wrong_command_line_gets_one_sentence(script, words, said):
 
 
 def test_missing_data_gets_one_sentence(script):
-    for name in ("train_softmax.py", "dataset.py"):
+    for name in ("train_softmax.py", "toolkit.datasets"):
         # The proxy takes no connection: nothing can be downloaded, whatever the machine reaches.
         nowhere = {
             name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
@@ -226,7 +226,7 @@ def test_missing_data_gets_one_sentence(script):
 def test_a_model_that_comes_with_the_toolkit_is_not_written_over(script, monkeypatch, tmp_path):
     import train_softmax
 
-    monkeypatch.setattr("training.ROOT", tmp_path)
+    monkeypatch.setattr("toolkit.training.ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     train_softmax.main([*DIGITS, "--epochs", "1", "--quiet"])
     assert (tmp_path / "trained" / "softmax-digits.safetensors").is_file()

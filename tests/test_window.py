@@ -15,7 +15,7 @@ import pytest
 
 import capture
 from classifier import ROOT, Classifier, ModelFileError
-from dataset import load_drawings
+from toolkit.datasets import load_drawings
 
 tk = pytest.importorskip("tkinter", reason="this Python has no tkinter")
 from digitpainter import BOX, PEN_WIDTHS, Painter  # noqa: E402

@@ -20,10 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-import commandline
-import sweep
 from classifier import Classifier
-from dataset import ImageSet
+from toolkit import commandline, sweep
+from toolkit.datasets import ImageSet
 
 if os.environ.get("TOY_BEAT"):
     from wandb.agents import pyagent
@@ -69,22 +68,22 @@ def above(variable: str, x: float) -> bool:
     return x > float(os.environ.get(variable) or 2)
 
 
-def train(fit_set, choose_set, *, seed, run, x, kernel, depth, epochs, gamma=None):
-    from evaluation import evaluate
+def train(train_set, validation_set, *, seed, run, x, kernel, depth, epochs, gamma=None):
+    from toolkit.evaluation import evaluate
 
     assert (gamma is None) == (kernel == "plain")
     for epoch in range(1, epochs + 1):
         time.sleep(float(os.environ.get("TOY_SLEEP") or 0))
         loss = (x - 0.3) ** 2 + 1 / epoch + (0.5 if kernel == "curved" else 0)
         run.log(
-            epoch, {"fit_loss": loss, "fit_accuracy": 0.9, "choose_loss": loss + 0.01, "choose_accuracy": 0.8}
+            epoch, {"train_loss": loss, "train_accuracy": 0.9, "val_loss": loss + 0.01, "val_accuracy": 0.8}
         )
     if above("TOY_RAISE", x):
         raise MemoryError("no room for x")
     if above("TOY_KILL", x):
         os.kill(os.getpid(), signal.SIGKILL)
     model = Toy(depth=depth)
-    metrics = evaluate(choose_set.labels, model.probabilities(choose_set.images))
+    metrics = evaluate(validation_set.labels, model.probabilities(validation_set.images))
     loss = math.nan if above("TOY_NAN", x) else loss
     return model, {**metrics, "loss": loss, "accuracy": 1 - loss / 10, "train_seconds": 0.5, "epochs": epochs}
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import study
 from classifier import ROOT, InputError
-from evaluation import default_model
-from report_texts import TEXTS
+from toolkit import study
+from toolkit.evaluation import default_model
+from toolkit.report.texts import TEXTS
 
 if TYPE_CHECKING:
-    from dataset import ImageSet
+    from toolkit.datasets import ImageSet
 
 KINDS = {"softmax": "Softmax", "ann": "ANN", "svm": "SVM"}  # module, and the class in it
 # What a diagnosis goes by; the report prints these.
@@ -196,7 +196,7 @@ def read_notes(path: Path) -> list[dict[str, Any]]:
 
 def read_augmentation(path: Path) -> tuple[list[Any], list[Any]]:
     """Means and paired comparisons of the experiment."""
-    from augmentation_experiment import compare, load_rows, summarise
+    from experiments.augmentation import compare, load_rows, summarise
 
     try:
         rows = load_rows(path)
@@ -212,7 +212,7 @@ def find_runs(
 
     A run on as many images as the report is asked for goes before others, one's own before the toolkit's.
     """
-    import tracking
+    from toolkit import tracking
 
     found = []
     for own, place in zip((True, False), folders, strict=True):
@@ -310,21 +310,21 @@ def _cell(text: str) -> Any:
 
 def load_test(arguments: Any) -> ImageSet | None:
     """The test split; None where MNIST is not found and cannot be downloaded."""
-    import dataset
+    from toolkit import datasets
 
     if arguments.dataset == "mnist":
         try:
-            dataset.find_mnist(arguments.data)
+            datasets.find_mnist(arguments.data)
         except InputError:
             return None
-    return dataset.load("test", dataset=arguments.dataset, data=arguments.data, limit=arguments.limit)
+    return datasets.load("test", dataset=arguments.dataset, data=arguments.data, limit=arguments.limit)
 
 
 def assess(kind: str, path: Path, test: ImageSet | None, arguments: Any) -> Assessment:
     """Load a model, and test it."""
-    import dataset
-    from evaluation import evaluate
-    from worker import measure
+    from toolkit import datasets
+    from toolkit.evaluation import evaluate
+    from toolkit.worker import measure
 
     classifier = getattr(importlib.import_module(kind), KINDS[kind]).load(path)
     drawn: dict[str, float] = {}
@@ -332,7 +332,7 @@ def assess(kind: str, path: Path, test: ImageSet | None, arguments: Any) -> Asse
         recorded = read_object(Path(arguments.results) / "models.json").get(kind, {})
         drawn = {name: float(value) for name, value in recorded.items() if are_numbers([value])}
     if arguments.drawn:
-        pictures = dataset.load_drawn(arguments.drawn, part="test")
+        pictures = datasets.load_drawn(arguments.drawn, part="test")
         answers = classifier.predict(pictures.images)
         drawn = {pictures.name: float((answers == pictures.labels).mean())}
     about = (kind, path, classifier.config, classifier.trained_on, path.stat().st_size)
@@ -359,7 +359,7 @@ class Diagnosis:
     Attributes
     ----------
     verdict : underfitting, overfitting, good_fit, or unknown without a measured choosing split.
-    fit_accuracy, choose_accuracy : at the end, on images as they are.
+    train_accuracy, val_accuracy : at the end, on images as they are.
     gap : by how much the accuracy on the fitting split is the higher one.
     fell : part of the choosing loss by which its mean over the last fifth of the epochs is below that of the
         fifth before.
@@ -368,8 +368,8 @@ class Diagnosis:
     """
 
     verdict: str
-    fit_accuracy: float | None = None
-    choose_accuracy: float | None = None
+    train_accuracy: float | None = None
+    val_accuracy: float | None = None
     gap: float | None = None
     fell: float | None = None
     rose: float | None = None
@@ -378,28 +378,28 @@ class Diagnosis:
 def diagnose(epochs: Sequence[Mapping[str, float]]) -> Diagnosis:
     """Underfitting, overfitting or a good fit, by the thresholds above.
 
-    Both splits are compared as they were evaluated: clean images, no dropout, no label smoothing. The loss
-    of the training steps (`train_loss`) has all of these in it and can lie above either. Label smoothing lets
-    the clean loss of both splits rise together while the network gets better: no overfitting.
+    Both splits are compared as they were evaluated: clean images, no dropout, no label smoothing. The
+    loss of the training steps (`running_loss`) has all of these in it and can lie above either. Label
+    smoothing lets the clean loss of both splits rise together while the network gets better: no overfitting.
 
     Parameters
     ----------
     epochs : as `tracking.read_epochs` gives them; one entry is enough for the rules on accuracy.
     """
-    wanted = ("fit_accuracy", "choose_accuracy", "choose_loss", "fit_loss")
+    wanted = ("train_accuracy", "val_accuracy", "val_loss", "train_loss")
     known = [epoch for epoch in epochs if all(math.isfinite(epoch.get(name, math.nan)) for name in wanted)]
     if not known:
         return Diagnosis("unknown")
-    fit, choose = known[-1]["fit_accuracy"], known[-1]["choose_accuracy"]
+    fit, choose = known[-1]["train_accuracy"], known[-1]["val_accuracy"]
     fell = rose = None
     if len(known) >= FEWEST_EPOCHS:
         fifth = len(known) // 5
-        losses = {split: np.array([epoch[f"{split}_loss"] for epoch in known]) for split in ("fit", "choose")}
-        last, before = losses["choose"][-fifth:].mean(), losses["choose"][-2 * fifth : -fifth].mean()
-        lowest = int(losses["choose"].argmin())
+        losses = {split: np.array([epoch[f"{split}_loss"] for epoch in known]) for split in ("train", "val")}
+        last, before = losses["val"][-fifth:].mean(), losses["val"][-2 * fifth : -fifth].mean()
+        lowest = int(losses["val"].argmin())
         fell = float(1 - last / before) if before > 0 else 0.0
-        learns_on = losses["fit"][-fifth:].mean() < losses["fit"][lowest]
-        least = losses["choose"][lowest]
+        learns_on = losses["train"][-fifth:].mean() < losses["train"][lowest]
+        least = losses["val"][lowest]
         rose = float(last / least - 1) if learns_on and least > 0 else 0.0
     if (rose or 0) > LOSS_RISE or fit - choose > MOST_GAP:
         verdict = "overfitting"
@@ -413,7 +413,7 @@ def diagnose(epochs: Sequence[Mapping[str, float]]) -> Diagnosis:
 def diagnosis_of(run: TrainingRun) -> Diagnosis:
     """From the epochs, or the final metrics of a model that has none."""
     metrics = run.metrics
-    last = {f"choose_{name}": metrics.get(name, math.nan) for name in ("loss", "accuracy")}
+    last = {f"val_{name}": metrics.get(name, math.nan) for name in ("loss", "accuracy")}
     return diagnose(run.epochs or [{**metrics, **last}])
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import commandline
 from classifier import ROOT, Classifier, InputError, ModelFileError, read_arrays, versions, write_arrays
+from toolkit import commandline
 
 if TYPE_CHECKING:
-    from tracking import Run
+    from toolkit.tracking import Run
 
 
 TRUSTED = 0.99  # part of the answers without a "?" that is to be right
@@ -72,7 +72,7 @@ def variants(
     import torch
 
     from ann import to_tensor
-    from augment import augment, parts_of
+    from toolkit.augment import augment, parts_of
 
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     named = parts_of(parts)
@@ -134,9 +134,9 @@ def command(
     commandline.add_config_flags(parser, options)
     arguments = parser.parse_args(argv)
 
-    import dataset
-    from evaluation import fit_threshold
-    from tracking import Run
+    from toolkit import datasets
+    from toolkit.evaluation import fit_threshold
+    from toolkit.tracking import Run
 
     if arguments.resume:
         record = _read_record(Path(arguments.resume), kind)
@@ -145,7 +145,7 @@ def command(
         if fast and arguments.fast:
             config.update(fast)
         if arguments.from_trial is not None:
-            import sweep
+            from toolkit import sweep
 
             config.update(sweep.trial_config(arguments.db, arguments.study, arguments.from_trial))
         config.update(commandline.given(arguments, options))
@@ -157,10 +157,10 @@ def command(
     suffix = "" if record["dataset"] == "mnist" else f"-{record['dataset']}"
     output = Path(record["output"] or ROOT / "trained" / f"{kind}{suffix}.safetensors")
     where = {"dataset": record["dataset"], "data": record["data"], "limit": record["limit"]}
-    fit_set = dataset.load("all" if record["final"] else "fit", **where)
-    choose_set = None if record["final"] else dataset.load("choose", **where)
+    train_set = datasets.load("all" if record["final"] else "train", **where)
+    validation_set = None if record["final"] else datasets.load("validation", **where)
     drawn = record.get("drawn")
-    drawn_set = dataset.load_drawn(drawn, part="choose") if drawn else None
+    drawn_set = datasets.load_drawn(drawn, part="validation") if drawn else None
 
     run = Run(
         f"train-{kind}",
@@ -171,7 +171,9 @@ def command(
         resume=bool(arguments.resume),
     )
     try:
-        classifier, metrics = train(fit_set, choose_set, seed=record["seed"], run=run, **record["config"])
+        classifier, metrics = train(
+            train_set, validation_set, seed=record["seed"], run=run, **record["config"]
+        )
     except KeyboardInterrupt:
         run.finish({}, status="interrupted")
         if not arguments.quiet:
@@ -181,7 +183,7 @@ def command(
         run.finish({}, status="failed")
         raise
     # Above which probability an answer is to be trusted: on drawings, or on images as varied as these.
-    watched = drawn_set or choose_set or fit_set
+    watched = drawn_set or validation_set or train_set
     images, labels = watched.images, watched.labels
     if drawn_set is None:
         images, labels = images[:6_000], labels[:6_000]
@@ -190,8 +192,8 @@ def command(
     assert probabilities is not None  # who can be trained answers
     metrics["unsure_below"] = fit_threshold(probabilities, labels, precision=TRUSTED)
     classifier.trained_on = {
-        "images": fit_set.name,
-        "count": len(fit_set),
+        "images": train_set.name,
+        "count": len(train_set),
         "seed": record["seed"],
         "config": record["config"],
         "from_trial": record["from_trial"],
@@ -203,20 +205,20 @@ def command(
     pictures = _plot(run, kind, metrics)
     run.finish(metrics, pictures=pictures)
     if not arguments.quiet:
-        if choose_set is not None:
+        if validation_set is not None:
             figures = ("accuracy", "macro_precision", "macro_recall")
             said = ", ".join(f"{name.replace('_', ' ')} {metrics[name]:.2%}" for name in figures)
             print(
-                f"On the {len(choose_set):,} images of {choose_set.name}: {said}, "
+                f"On the {len(validation_set):,} images of {validation_set.name}: {said}, "
                 f"log loss {metrics['log_loss']:.4f}"
             )
-        print(f"Trained on {len(fit_set):,} images of {fit_set.name} in {metrics['train_seconds']:.1f} s")
+        print(f"Trained on {len(train_set):,} images of {train_set.name} in {metrics['train_seconds']:.1f} s")
         print(f"Model:  {commandline.shown(output)}\nRecord: {commandline.shown(run.directory or '-')}")
 
 
 def _plot(run: Run, kind: str, metrics: Mapping[str, Any]) -> dict[str, Path]:
     """The run's pictures: learning curve where there are epochs, confusion matrix where it was measured."""
-    from evaluation import plot_confusion, plot_learning_curve
+    from toolkit.evaluation import plot_confusion, plot_learning_curve
 
     pictures = {}
     if run.directory and run.epochs:
@@ -230,7 +232,7 @@ def _plot(run: Run, kind: str, metrics: Mapping[str, Any]) -> dict[str, Path]:
 
 def _read_record(directory: Path, kind: str) -> dict[str, Any]:
     """What a run was asked to train."""
-    from tracking import read_config
+    from toolkit.tracking import read_config
 
     record = read_config(directory)
     if record["stage"] != f"train-{kind}":

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-import study
+from toolkit import study
 
 LANGUAGES = ("en", "es")
 UNITS = {"latency": (1e3, "ms"), "size": (1e-3, "kB")}  # factor, unit
@@ -130,8 +130,8 @@ base: default | por defecto
 chosen: chosen | elegido
 epoch: epoch | época
 epochs: epochs | épocas
-fit_accuracy: fit acc. | exact. ajuste
-choose_accuracy: choose acc. | exact. valid.
+train_accuracy: fit acc. | exact. ajuste
+val_accuracy: choose acc. | exact. valid.
 gap: gap | brecha
 fell: fell | bajó
 rose: rose | subió
@@ -140,9 +140,9 @@ underfitting: underfitting | subajuste
 overfitting: overfitting | sobreajuste
 good_fit: good fit | buen ajuste
 unknown: unknown | desconocido
-train_split: training steps | pasos de entrenamiento
-fit_split: fitting split | partición de ajuste
-choose_split: choosing split | partición de validación
+running_split: training steps | pasos de entrenamiento
+train_split: training split | partición de ajuste
+val_split: choosing split | partición de validación
 study: study | estudio
 trial: trial | ensayo
 trials: trials | ensayos

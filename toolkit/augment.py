@@ -1,6 +1,6 @@
 """Random changes of a batch of images, each within what a person's hand does.
 
-    python augment.py [--strength 1] [--output augmentation.png]    # originals beside their variants
+    python -m toolkit.augment [--strength 1] [--output augmentation.png]    # originals beside their variants
 
 Moved, scaled, stretched, turned, slanted, bent (elastic distortion as in P. Simard, D. Steinkraus,
 J. Platt: Best practices for convolutional neural networks, ICDAR 2003) and written with a thicker or
@@ -15,8 +15,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-import commandline
 from classifier import InputError, known
+from toolkit import commandline
 
 if TYPE_CHECKING:
     import torch
@@ -431,16 +431,16 @@ def main(argv: list[str] | None = None) -> None:
     import torch.nn.functional as F
     from PIL import Image
 
-    import dataset
+    from toolkit import datasets
 
-    fit_set = dataset.load("fit", dataset=arguments.dataset, data=arguments.data, limit=arguments.limit)
+    train_set = datasets.load("train", dataset=arguments.dataset, data=arguments.data, limit=arguments.limit)
     generator = torch.Generator().manual_seed(arguments.seed)
     # Two rows a digit: the sheet shows every class.
-    rows = [index for digit in range(10) for index in np.flatnonzero(fit_set.labels == digit)[:2]]
-    originals = torch.from_numpy(fit_set.images[rows]).float().div(255).unsqueeze(1)
+    rows = [index for digit in range(10) for index in np.flatnonzero(train_set.labels == digit)[:2]]
+    originals = torch.from_numpy(train_set.images[rows]).float().div(255).unsqueeze(1)
     parts = parts_of(arguments.parts)
     columns = [originals]
-    labels = torch.from_numpy(fit_set.labels[rows])
+    labels = torch.from_numpy(train_set.labels[rows])
     columns += [
         augment(originals, generator, labels=labels, strength=arguments.strength, parts=parts)
         for _ in range(15)

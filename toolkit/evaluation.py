@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import commandline
-import dataset
-import tracking
 from classifier import Classifier, InputError, find_model, write_safely
+from toolkit import commandline, datasets, tracking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -213,7 +211,7 @@ def plot_learning_curve(
 
     Parameters
     ----------
-    epochs : as `tracking.Run.epochs` holds them; `choose_...` may be missing (training on all images).
+    epochs : as `tracking.Run.epochs` holds them; `val_...` may be missing (training on all images).
 
     Raises
     ------
@@ -249,7 +247,7 @@ def plot_learning_curve(
 def _curves(epochs: Sequence[Mapping[str, float]], what: str) -> dict[str, tuple[list[float], list[float]]]:
     """For each split that has any: the epochs at which the metric is a finite number, and its values."""
     curves = {}
-    for split in ("fit", "choose"):
+    for split in ("train", "val"):
         known = [e for e in epochs if np.isfinite(e.get(f"{split}_{what}", np.nan))]
         if known:
             curves[split] = [e["epoch"] for e in known], [e[f"{split}_{what}"] for e in known]
@@ -270,7 +268,7 @@ def _plot_splits(
         axes.plot(
             numbers,
             [height(value) for value in values],
-            color=FIT_COLOUR if split == "fit" else CHOOSE_COLOUR,
+            color=FIT_COLOUR if split == "train" else CHOOSE_COLOUR,
             linewidth=2,
             marker="o",
             markersize=6 if len(values) < 3 else 3.5,
@@ -380,7 +378,7 @@ def command(
     )
     parser.add_argument(
         "--drawn-part",
-        choices=("test", "choose", "all"),
+        choices=("test", "validation", "all"),
         default="test",
         help="which part of recorded strokes that have one for choosing and one for testing",
     )
@@ -405,9 +403,9 @@ def command(
         origin = _provenance(classifier.trained_on)
         print(f"Model: {commandline.shown(path)} ({classifier.name}), trained on {origin}")
     if arguments.drawn:
-        images = dataset.load_drawn(arguments.drawn, part=arguments.drawn_part)
+        images = datasets.load_drawn(arguments.drawn, part=arguments.drawn_part)
     else:
-        images = dataset.load("test", dataset=arguments.dataset, data=arguments.data, limit=arguments.limit)
+        images = datasets.load("test", dataset=arguments.dataset, data=arguments.data, limit=arguments.limit)
     start = time.perf_counter()
     probabilities = classifier.predict_proba(images.images)
     seconds = time.perf_counter() - start

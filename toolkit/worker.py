@@ -22,15 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import study as record
-import tracking
 from classifier import Classifier, InputError
-from space import Space
+from toolkit import study as record
+from toolkit import tracking
+from toolkit.space import Space
 
 if TYPE_CHECKING:
     import optuna
 
-    from sweep import Plan, Search, Settings
+    from toolkit.sweep import Plan, Search, Settings
 
 LATENCY_REPEATS, LATENCY_SECONDS = 50, 1.0  # whichever is reached first
 POLL = 0.5  # seconds between two looks whether the others' last trials have ended
@@ -55,7 +55,7 @@ class Worker:
         self, search: Search, settings: Settings, plan: Plan, study: record.Study, threads: int
     ) -> None:
         self.search, self.settings, self.plan, self.study = search, settings, plan, study
-        self.fit_set, self.choose_set = load_sets(search, settings)
+        self.train_set, self.validation_set = load_sets(search, settings)
         self.drawn_set = load_drawn(settings)
         where = tracking.environment()
         machine = {key: where[key] for key in ("machine", "system", "processor", "processors")}
@@ -205,19 +205,22 @@ class Worker:
                 trial.set_user_attr("config", config)
                 run = TrialRun(self, trial, config)
                 classifier, metrics = self.search.train(
-                    self.fit_set, self.choose_set, seed=trial.user_attrs["seed"], run=run, **config
+                    self.train_set, self.validation_set, seed=trial.user_attrs["seed"], run=run, **config
                 )
-                if not run.epochs and "fit_loss" in metrics:
+                if not run.epochs and "train_loss" in metrics:
                     # A model without epochs: both splits are logged all the same, once.
-                    names = ("fit_loss", "fit_accuracy", "loss", "accuracy")
-                    run.log(1, {name if "fit" in name else f"choose_{name}": metrics[name] for name in names})
-                outcome.attributes = {**metrics, **measure(classifier, self.choose_set.images, Path(folder))}
+                    names = ("train_loss", "train_accuracy", "loss", "accuracy")
+                    run.log(1, {name if "train" in name else f"val_{name}": metrics[name] for name in names})
+                outcome.attributes = {
+                    **metrics,
+                    **measure(classifier, self.validation_set.images, Path(folder)),
+                }
                 if self.drawn_set is not None:
                     right = classifier.predict(self.drawn_set.images) == self.drawn_set.labels
                     outcome.attributes["drawn_accuracy"] = float(right.mean())
                 outcome.values = objective_values(outcome.attributes, self.plan.objectives)
                 if run.wandb is not None and "confusion" in metrics:
-                    from evaluation import plot_confusion
+                    from toolkit.evaluation import plot_confusion
 
                     path = Path(folder) / "confusion.png"
                     plot_confusion(metrics, path, f"{self.plan.study} {trial.number}")
@@ -279,10 +282,10 @@ class TrialRun(tracking.Run):
         import optuna
 
         super().log(epoch, metrics)
-        if not self._reports or "choose_loss" not in metrics:
+        if not self._reports or "val_loss" not in metrics:
             return
         # Signed so that Optuna, which knows one direction a study, takes a smaller loss for the better one.
-        self._trial.report(self._sign * metrics["choose_loss"], epoch)
+        self._trial.report(self._sign * metrics["val_loss"], epoch)
         if self._prunes and epoch != self._epochs and self._trial.should_prune():
             raise optuna.TrialPruned
 
@@ -292,8 +295,8 @@ class TrialRun(tracking.Run):
             return {}
         last = self.epochs[-1]
         names = {
-            "choose_loss": "loss",
-            "choose_accuracy": "accuracy",
+            "val_loss": "loss",
+            "val_accuracy": "accuracy",
             "epoch": "epochs",
             "seconds": "train_seconds",
         }
@@ -474,13 +477,13 @@ def _proposal_of_wandb() -> dict[str, Any]:
 def load_sets(search: Search, settings: Settings) -> tuple[Any, Any]:
     """The splits to fit and to choose on."""
     where = {"dataset": settings.dataset, "data": settings.data, "limit": settings.limit}
-    return search.load("fit", **where), search.load("choose", **where)
+    return search.load("train", **where), search.load("validation", **where)
 
 
 def load_drawn(settings: Settings) -> Any:
     """The drawings that every trial is measured on: of a set with a test part, the others; None without."""
     if settings.drawn is None:
         return None
-    import dataset
+    from toolkit import datasets
 
-    return dataset.load_drawn(settings.drawn, part="choose")
+    return datasets.load_drawn(settings.drawn, part="validation")

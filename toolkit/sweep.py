@@ -21,16 +21,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import commandline
-import study as record
-import tracking
 from classifier import Classifier, InputError
-from space import Space, normalise, read_space
-from study import trial_config
-from worker import Worker, best_line, load_drawn, load_sets, reason, wandb_project
+from toolkit import commandline, tracking
+from toolkit import study as record
+from toolkit.space import Space, normalise, read_space
+from toolkit.study import trial_config
+from toolkit.worker import Worker, best_line, load_drawn, load_sets, reason, wandb_project
 
 if TYPE_CHECKING:
-    from dataset import ImageSet
+    from toolkit.datasets import ImageSet
 
 __all__ = ["Search", "Settings", "main", "run", "trial_config", "work"]
 
@@ -46,9 +45,9 @@ THREAD_VARIABLES = (
 
 
 def _load(split: str, **where: Any) -> ImageSet:
-    import dataset
+    from toolkit import datasets
 
-    return dataset.load(split, **where)
+    return datasets.load(split, **where)
 
 
 def _same(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -63,11 +62,11 @@ class Search:
     ----------
     name : of the model; also the study's, unless it is given.
     space : a sweep configuration, see `space.py`.
-    train : train(fit_set, choose_set, *, seed, run, **config) -> classifier, metrics.
+    train : train(train_set, validation_set, *, seed, run, **config) -> classifier, metrics.
     configure : a trial's parameters -> the keyword arguments of `train`.
     conditions : which parameters are relevant when, see `space.py`.
     start : parameters of the first trial, a hand-made configuration that the search has to beat; {} for none.
-    epochs : whether training logs `choose_loss` at every epoch, so that a trial can be stopped early.
+    epochs : whether training logs `val_loss` at every epoch, so that a trial can be stopped early.
     load : load(split, dataset=..., data=..., limit=...) -> images and labels.
     """
 
@@ -188,7 +187,7 @@ def prepare(search: Search, settings: Settings) -> Plan:
         if pruner == "median":
             raise InputError("Weights & Biases knows no median pruning; wanted --pruner hyperband or none.")
         # Its early stopping reads what a run logs at every epoch.
-        watched = {"loss": "choose_loss", "log_loss": "choose_loss", "accuracy": "choose_accuracy"}
+        watched = {"loss": "val_loss", "log_loss": "val_loss", "accuracy": "val_accuracy"}
         if search.epochs:
             metric["name"] = watched.get(metric["name"], metric["name"])
         sweep_config = {"name": settings.study or search.name, "method": "bayes", "metric": metric}

@@ -1,7 +1,7 @@
 """What augmentation does for digits that are drawn: five settings, several seeds, three test sets.
 
-    python augmentation_experiment.py --drawn pendigits.npz
-    python augmentation_experiment.py --drawn pendigits.npz --seeds 2 --epochs 1 --limit 2000 --models ann
+    python experiments/augmentation.py --drawn pendigits.npz
+    python experiments/augmentation.py --drawn pendigits.npz --seeds 2 --epochs 1 --limit 2000 --models ann
 
 Both models are trained without augmentation, with moved and scaled images only, and with a third, two thirds
 and all of every change. Each is tested on the test split, on recorded drawings framed as the window frames
@@ -25,6 +25,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import textwrap
 import time
 from collections import Counter
@@ -36,15 +37,16 @@ from typing import Any
 
 import numpy as np
 
-import commandline
-import dataset
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import train_ann
 import train_svm
-from augment import RANGES, STYLES
 from classifier import InputError, versions, write_safely
-from evaluation import CHOOSE_COLOUR, GRID, INK
-from framing import frame_strokes
-from tracking import Run
+from toolkit import commandline, datasets
+from toolkit.augment import RANGES, STYLES
+from toolkit.evaluation import CHOOSE_COLOUR, GRID, INK
+from toolkit.framing import frame_strokes
+from toolkit.tracking import Run
 
 TRAINERS = {"ann": train_ann, "svm": train_svm}
 # Strength, and which of the changes; in the order of the plot.
@@ -126,10 +128,10 @@ def load_tests(
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """Images uint8 (n, 28, 28), labels (n,) and writers (n,) or None of each of `TEST_SETS`.
 
-    The canvas is a square from 0 to the file's largest coordinate. `where` is as in `dataset.load`.
+    The canvas is a square from 0 to the file's largest coordinate. `where` is as in `datasets.load`.
     Raises InputError where there are no such data.
     """
-    drawings = dataset.load_drawings(drawn)
+    drawings = datasets.load_drawings(drawn)
     # Drawings that were imported as pictures have no strokes, so nothing to draw again.
     inked = np.array([any(len(stroke) for stroke in digit) for digit in drawings.strokes], dtype=bool)
     side = max((float(stroke.max(initial=1)) for digit in drawings.strokes for stroke in digit), default=1.0)
@@ -137,10 +139,10 @@ def load_tests(
         inked &= drawings.is_test.astype(bool) == (part == "test")
     if not inked.any():
         raise InputError(f"{drawn} holds no strokes to test on.")
-    drawings = dataset.select(drawings, inked)
+    drawings = datasets.select(drawings, inked)
     framed = np.stack([frame_strokes(digit) for digit in drawings.strokes])
     canvas = np.stack([canvas_picture(digit, side) for digit in drawings.strokes])
-    test_set = dataset.load("test", **where)
+    test_set = datasets.load("test", **where)
     return {
         "test": (test_set.images, test_set.labels, None),
         "framed": (framed, drawings.labels, drawings.writers),
@@ -459,13 +461,13 @@ def measure(training: Mapping[str, Any], data: Sequence[Any], *, quiet: bool) ->
 
     Returns the row: the training's entries, `images` (fitted), `seconds`, `finished`, `versions` and `tests`.
     """
-    fit_set, choose_set, tests = data
+    train_set, validation_set, tests = data
     parts = ",".join(training["parts"]) or "all"
     run = Run("augmentation", training, quiet=quiet, directory=False)
     started = time.perf_counter()
     model, _ = TRAINERS[training["model"]].train(
-        fit_set,
-        choose_set,
+        train_set,
+        validation_set,
         seed=training["seed"],
         run=run,
         **{**training["config"], "augment": training["strength"], "augment_parts": parts},
@@ -473,7 +475,7 @@ def measure(training: Mapping[str, Any], data: Sequence[Any], *, quiet: bool) ->
     seconds = time.perf_counter() - started
     return {
         **training,
-        "images": len(fit_set),
+        "images": len(train_set),
         "seconds": round(seconds, 2),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": versions("numpy", "torch", "scikit-learn"),
@@ -488,7 +490,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument(
         "--drawn-part",
-        choices=("test", "choose", "all"),
+        choices=("test", "validation", "all"),
         default="test",
         help="which part of recorded strokes that have one for choosing and one for testing",
     )
@@ -517,7 +519,7 @@ def main(argv: list[str] | None = None) -> None:
             continue
         if not data:
             tests = load_tests(arguments.drawn, arguments.drawn_part, **where)
-            data += [dataset.load("fit", **where), dataset.load("choose", **where), tests]
+            data += [datasets.load("train", **where), datasets.load("validation", **where), tests]
         with claimed(arguments.output / "locks", training) as lock:
             # Whoever held the lock until now may have finished it.
             if lock is None or is_done(training, read_rows(record)):

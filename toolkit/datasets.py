@@ -1,6 +1,6 @@
 """The data: MNIST, scikit-learn's bundled digits, recorded and captured drawings, and the splits.
 
-    python dataset.py [--data DIR]       # says where MNIST was found; downloads it where it can
+    python -m toolkit.datasets [--data DIR]       # says where MNIST was found; downloads it where it can
 
 MNIST is looked for in `--data DIR`, `$MNIST_DIR`, `./data`, and is else downloaded into `./data`.
 Splits, the same for every model: 54,000 images to fit, 6,000 to choose on (stratified, fixed seed),
@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-import commandline
 from classifier import InputError, write_safely
-from framing import frame_picture, frame_strokes
+from toolkit import commandline
+from toolkit.framing import frame_picture, frame_strokes
 
-SPLITS = ("fit", "choose", "test", "all")
+SPLITS = ("train", "validation", "test", "all")
 SPLIT_SEED = 28  # of the fixed, stratified division into fit and choose
 MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
@@ -34,7 +34,7 @@ MNIST_FILES = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 (n, 28, 28), 0 paper, 255 ink; labels int64 (n,); a name such as "mnist/fit"."""
+    """Images uint8 (n, 28, 28), 0 paper, 255 ink; labels int64 (n,); a name such as "mnist/train"."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -78,7 +78,7 @@ def load(
 
     Parameters
     ----------
-    split : "fit", "choose", "test" or "all" (fit and choose together).
+    split : "train", "validation", "test" or "all" (train and validation together).
     dataset : "mnist", or "digits" for the 1,797 bundled 8 x 8 digits (1,294, 143 and 360 of them).
     data : the folder that holds MNIST; by default the places that the module's docstring names.
     limit : take only the first so many images, stratified; a larger number takes them all.
@@ -100,9 +100,9 @@ def load(
         held_out = 143
     else:
         raise InputError(f"wanted the data set mnist or digits; got {dataset!r}.")
-    if split in ("fit", "choose"):
+    if split in ("train", "validation"):
         chosen = _stratified(labels, held_out, np.random.default_rng(SPLIT_SEED))
-        part = chosen if split == "choose" else ~chosen
+        part = chosen if split == "validation" else ~chosen
         images, labels = images[part], labels[part]
     if limit is not None and limit < len(labels):
         part = _stratified(labels, limit, None)
@@ -306,7 +306,7 @@ def load_drawn(path: str | os.PathLike[str], *, part: str = "test") -> ImageSet:
 
     Parameters
     ----------
-    part : "test", "choose" or "all" of an `.npz` that has `is_test`; other sets are taken whole.
+    part : "test", "validation" or "all" of an `.npz` that has `is_test`; other sets are taken whole.
 
     Raises
     ------

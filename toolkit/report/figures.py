@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import pareto
-from report_data import Assessment, Importance, Sweep, TrainingRun, finite, number_of
-from report_texts import SHARES, UNITS, Language
+from toolkit.report.gather import Assessment, Importance, Sweep, TrainingRun, finite, number_of
+from toolkit.report.texts import SHARES, UNITS, Language
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +110,7 @@ def curves_figure(run: TrainingRun, say: Language) -> Figure:
     figure = _figure(WIDTH, 4.9)
     for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         shown: list[float] = []
-        for split, colour, line in (("train", FIT, ":"), ("fit", FIT, "o-"), ("choose", CHOOSE, "o-")):
+        for split, colour, line in (("running", FIT, ":"), ("train", FIT, "o-"), ("val", CHOOSE, "o-")):
             known = [epoch for epoch in run.epochs if finite([epoch], f"{split}_{what}")]
             values = finite(known, f"{split}_{what}")
             if known:

@@ -1,8 +1,8 @@
 """A run: its configuration, what it logs, its results; in a folder of its own, and on Weights & Biases.
 
     run = Run("train-ann", config, wandb="auto")
-    run.log(1, {"fit_loss": 0.31, "fit_accuracy": 0.91})     # every epoch
-    run.finish({"choose_accuracy": 0.99})
+    run.log(1, {"train_loss": 0.31, "train_accuracy": 0.91})     # every epoch
+    run.finish({"val_accuracy": 0.99})
 
 The folder `runs/<stage>-<time>/` is the record that the other parts read: `config.json` (configuration,
 command, machine, versions), `epochs.jsonl` (a line an epoch), `metrics.json` (results and status), beside
@@ -28,6 +28,10 @@ import classifier
 
 RUNS = Path("runs")
 WANDB_MODES = ("disabled", "auto", "online", "offline")
+OLD_NAMES = {
+    **{"fit_loss": "train_loss", "fit_accuracy": "train_accuracy"},
+    **{"choose_loss": "val_loss", "choose_accuracy": "val_accuracy"},
+}
 STATUSES = ("finished", "pruned", "failed", "interrupted")
 WANDB_PROJECT = "digits"  # unless $WANDB_PROJECT names another
 # Seconds that a run waits for Weights & Biases at most, at its start and at its end.
@@ -50,7 +54,7 @@ class Run:
     Attributes
     ----------
     directory : Path, or None with directory=False.
-    epochs : list of {"epoch": 1, "fit_loss": ..., ...}, in order, each epoch once.
+    epochs : list of {"epoch": 1, "train_loss": ..., ...}, in order, each epoch once.
     wandb : the run of the `wandb` package, or None.
 
     Raises
@@ -260,18 +264,26 @@ def read_epochs(directory: str | os.PathLike[str]) -> list[dict[str, float]]:
     lines = path.read_bytes().split(b"\n") if path.is_file() else [b""]
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            entry = json.loads(line)
+            entry = current_names(json.loads(line))
             epochs[int(entry["epoch"])] = {k: math.nan if v is None else v for k, v in entry.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise classifier.InputError(f"{path} is damaged in line {number}.") from error
     return [epochs[number] for number in sorted(epochs)]
 
 
+def current_names(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a record by today's names; records from before November 2026 have others."""
+    if not OLD_NAMES.keys() & metrics.keys():
+        return dict(metrics)
+    names = {"train_loss": "running_loss", "train_accuracy": "running_accuracy", **OLD_NAMES}
+    return {names.get(name, name): value for name, value in metrics.items()}
+
+
 def epoch_line(entry: Mapping[str, float], epochs: int | None = None) -> str:
     """An epoch as one line for a person: loss and accuracy of the splits, and the seconds spent so far."""
     number = f"{entry['epoch']:>{len(str(epochs))}}/{epochs}" if epochs else str(entry["epoch"])
     parts = [f"epoch {number}"]
-    for split in ("fit", "choose"):
+    for split in ("train", "val"):
         loss, accuracy = entry.get(f"{split}_loss"), entry.get(f"{split}_accuracy")
         if loss is not None and accuracy is not None:
             parts.append(f"{split} loss {loss:.4f} accuracy {100 * accuracy:6.2f} %")

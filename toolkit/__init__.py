@@ -1,0 +1,1 @@
+"""What the scripts in the folder above share. Imports nothing from there but `classifier`."""
