@@ -22,19 +22,19 @@ run: $(VENV)/.installed
 	@status=0; $(IN_VENV) -m toolkit.datasets || status=$$?; \
 	case $$status in \
 	  0) data=mnist ;; \
-	  2) data=digits; echo "No copy of MNIST can be reached: taking the bundled digits instead." ;; \
+	  2) data=digits; echo "MNIST cannot be reached: taking the bundled digits instead." ;; \
 	  *) exit $$status ;; \
 	esac; set -ex; \
 	$(IN_VENV) train_ann.py --augment --dataset $$data; \
 	$(IN_VENV) test_ann.py --dataset $$data
 
-# A screen of its own keeps the windows of the tests off the user's, and the user's mouse off them.
+# A virtual screen keeps the tests' windows away from the user's, and the user's mouse away from them.
 test: $(VENV)/.installed-dev $(VENV)/.system
 	@if command -v xvfb-run >/dev/null && command -v xauth >/dev/null; then \
-	  set -x; xvfb-run -a -s "-screen 0 1366x768x24" $(IN_VENV) -m pytest; \
+	  set -x; xvfb-run -a -s "-screen 0 1366x768x24" $(IN_VENV) -m pytest -n auto; \
 	else \
-	  [ -n "$$DISPLAY" ] || echo "No screen and no Xvfb: the tests that open a window are left out."; \
-	  set -x; $(IN_VENV) -m pytest; \
+	  [ -n "$$DISPLAY" ] || echo "No screen and no Xvfb: the tests that open a window are skipped."; \
+	  set -x; $(IN_VENV) -m pytest -n auto; \
 	fi
 
 lint: $(VENV)/.installed-dev
@@ -46,7 +46,7 @@ clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Stamps: what is installed is not installed again until the list of it changes.
+# Stamps: nothing is installed again until its list changes.
 $(VENV)/.made:
 	@if $(IN_VENV) -m pip --version >/dev/null 2>&1; then touch $@; exit; fi; \
 	if [ -z "$(PYTHON)" ]; then \
@@ -70,7 +70,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
-# Programs that some tests need. Where they cannot be installed, those tests are left out and say so.
+# Programs that some tests need. If they cannot be installed, those tests are skipped and say so.
 $(VENV)/.system: $(VENV)/.made
 	@missing=""; \
 	{ command -v xvfb-run && command -v xauth; } >/dev/null || missing="xvfb xauth"; \
@@ -81,8 +81,8 @@ $(VENV)/.system: $(VENV)/.made
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  export DEBIAN_FRONTEND=noninteractive; set -x; \
 	  { apt-get update -q && apt-get install -q -y --no-install-recommends $$missing; } || \
-	    echo "Could not install $$missing: the tests that need it are left out."; \
+	    echo "Could not install $$missing: the tests that need it are skipped."; \
 	else \
-	  echo "Missing for some tests, which are left out: $$missing"; exit; \
+	  echo "Missing for some tests, which are skipped: $$missing"; exit; \
 	fi; \
 	touch $@

@@ -1,51 +1,63 @@
 """Draw a digit and watch every classifier answer, or read digits from pictures.
 
-    python predict.py                       # opens the window
-    python predict.py seven.png scan.jpg    # answers on the terminal, one line a picture
+    python predict.py                       # open the window
+    python predict.py seven.png scan.jpg    # print the answers, one line a picture
 
-Each classifier's model is the one in `trained/` that you trained, else the one in `models/`. A "?" behind a
-digit: the classifier is unsure, by the threshold that was fitted for it. Pictures hold one digit each, of any
-size, dark on light or light on dark.
+Each classifier takes the model that you trained, from `trained/`, or else the shipped one, from `models/`. A
+"?" after a digit means that the classifier is unsure: its probability is below the threshold fitted for it. A
+picture holds one digit of any size, dark on light or light on dark.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from functools import partial
 from importlib import import_module
+from typing import NoReturn
 
 from classifier import ROOT, Classifier, InputError, best_guess, find_model
 from toolkit import commandline
 
-# Name, class, and the command that makes its model file `trained/<module>.safetensors`. A classifier that is
-# added here stands in the window and answers on the terminal.
-CLASSIFIERS = (
-    ("Softmax", "softmax.Softmax", "python train_softmax.py"),
-    ("SVM", "svm.SVM", "python train_svm.py"),
-    ("ANN", "ann.ANN", "python train_ann.py --augment"),
-)
+# Each classifier's module and class. The class is also the name that people read, and the module names the
+# command that makes its model. To add a classifier, add it here.
+CLASSIFIERS = {
+    "softmax": "Softmax",
+    "svm": "SVM",
+    "ann": "ANN",
+}
 
 
-def load(path: str) -> Classifier:
-    """The classifier of the class `module.Class`, from its model file; its library is imported only here.
+def load_class(kind: str) -> type[Classifier]:
+    """Import the class of a classifier, and with it the library that it needs."""
+    return getattr(import_module(kind), CLASSIFIERS[kind])
 
-    Raises ModelFileError for a model file that is missing or damaged, ImportError for a missing library.
+
+def load(kind: str) -> Classifier:
+    """Load a classifier's model.
+
+    Raises ModelFileError if the model file is missing or damaged, and ImportError if a library is missing.
     """
-    module, name = path.split(".")
-    return getattr(import_module(module), name).load(find_model(module))
+    return load_class(kind).load(find_model(kind))
 
 
-def source(path: str) -> str:
-    """Which model file is taken, for a person: whose it is, and its path from the root; "" for none."""
-    file = find_model(path.split(".")[0])
+def command(kind: str) -> str:
+    """Return the command that makes a classifier's model."""
+    return f"python train_{kind}.py"
+
+
+def source(kind: str) -> str:
+    """Say whose model file is taken, and its path from the root; "" if there is none."""
+    file = find_model(kind)
     if not file.exists():
         return ""
     whose = "your model" if file.parent.name == "trained" else "shipped model"
     return f"{whose}\n{file.relative_to(ROOT)}"
 
 
-def open_window(*, dark: bool, scale: float | None) -> None:
-    """Show the window until it is closed; InputError where there is no display."""
+def open_window(*, dark: bool, scale: float | None) -> NoReturn:
+    """Show the window until it is closed, then exit. Raises InputError if there is no display."""
     try:
         from digitpainter import Painter
     except ModuleNotFoundError as error:
@@ -55,26 +67,34 @@ def open_window(*, dark: bool, scale: float | None) -> None:
             "This Python has no tkinter; install it (on Debian: apt install python3-tk)."
         ) from None
     painter = Painter(dark=dark, scale=scale)
-    for name, path, command in CLASSIFIERS:
-        painter.register(name, partial(load, path), source=source(path), command=command)
-    painter.run()
+    for kind, name in CLASSIFIERS.items():
+        painter.register(name, partial(load, kind), source=source(kind), command=command(kind))
+    status = 0
+    try:
+        painter.run()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not change how this ends
+        print("Interrupted.", file=sys.stderr, flush=True)
+        status = 130
+    # A thread may still be importing a library, which can abort an interpreter that shuts down around it.
+    os._exit(status)
 
 
 def answer_pictures(files: list[str]) -> None:
-    """Print a line for each picture: each classifier's digit and its probability.
+    """Print each classifier's digit and its probability, one line a picture.
 
-    Raises InputError for a file that is no picture (before any answer), and where no classifier can be had.
+    Raises InputError if a file is not a picture (before any answer), or if no classifier has a model.
     """
-    from toolkit.datasets import read_picture
+    from toolkit.drawings import read_picture
     from toolkit.framing import frame_picture
 
     images = [frame_picture(read_picture(file)) for file in files]
     classifiers: dict[str, Classifier] = {}
-    for name, path, command in CLASSIFIERS:
+    for kind, name in CLASSIFIERS.items():
         try:
-            classifiers[name] = load(path)
+            classifiers[name] = load(kind)
         except (InputError, ImportError) as error:
-            print(f"{name} does not answer: {error} To make it: {command}", file=sys.stderr)
+            print(f"{name} does not answer: {error} To make its model: {command(kind)}", file=sys.stderr)
     if not classifiers:
         raise InputError("no classifier can answer.")
     for file, image in zip(files, images, strict=True):
@@ -90,14 +110,14 @@ def answer_pictures(files: list[str]) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     parser.add_argument(
-        "pictures", nargs="*", metavar="PICTURE", help="a picture of a digit (none: the window)"
+        "pictures", nargs="*", metavar="PICTURE", help="a picture of a digit; without one the window opens"
     )
     parser.add_argument("--dark", action="store_true", help="light on dark")
     parser.add_argument(
         "--scale",
         type=float,
         metavar="FACTOR",
-        help="how large the window is, 0.5 to 4 (default: what the screen asks for)",
+        help="size of the window, 0.5 to 4 (default: by the screen's resolution)",
     )
     arguments = parser.parse_args(argv)
     if arguments.pictures:

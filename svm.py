@@ -2,85 +2,69 @@
 
     machine = SVM(kernel="rbf", C=5.0, gamma=1.5, features="hog")
 
-scikit-learn fits one binary machine for each of the 45 pairs of classes, in parallel; the decision
-function is computed from all of them at once, with one product of matrices. The probabilities of the ten
-digits follow from how far an image lies from each pair's boundary.
+scikit-learn fits one binary machine for each of the 45 pairs of classes, in parallel. One matrix product
+computes the decisions of all pairs at once. The probabilities of the ten digits follow from how far an
+image lies from each pair's boundary.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from classifier import Classifier, InputError, expect_arrays, known
+from classifier import Classifier, InputError, expect_arrays, option
+from classifier import Config as BaseConfig
+from toolkit.features import BATCH, FEATURES, extract
 
-KERNELS = ("linear", "poly", "rbf", "sigmoid")
 PAIRS = list(itertools.combinations(range(10), 2))
-PCA_IMAGES = 20_000  # principal components are those of so many images at most
-BATCH = 500  # images answered at once: bounds the memory, about 50 MB
+PCA_IMAGES = 20_000  # principal components are computed from at most this many images
+STEEPNESS = 5.0  # of a pair's probability over its decision; chosen on the validation split
 
-STEEPNESS = 5.0  # of a pair's probability by its decision; chosen on the choosing split
 
-# Histograms of oriented gradients
-GRIDS = (9, 5, 3)  # cells a side of each scale
-ORIENTATIONS = 12  # signed: dark to light and light to dark are two
+@dataclass(frozen=True)
+class Config(BaseConfig):
+    """What the machine looks like."""
+
+    features: str = option("hog", "hog: histograms of oriented gradients", choices=tuple(FEATURES))
+    pca: int = option(200, "principal components kept of the features; 0 keeps the features", low=0)
+    kernel: str = option(
+        "rbf",
+        "poly (gamma x.y + coef0)^degree, rbf exp(-gamma |x - y|^2), sigmoid tanh(gamma x.y + coef0)",
+        choices=("linear", "poly", "rbf", "sigmoid"),
+    )
+    C: float = option(5.0, "cost of a margin violation", above=0)
+    gamma: float = option(
+        1.5, "of poly, rbf and sigmoid; scale: 1 / (number of features x variance)", above=0, words=("scale",)
+    )
+    degree: int = option(3, "of poly", low=1, high=20)
+    coef0: float = option(0.0, "of poly and sigmoid")
+    half: bool = option(False, "round support vectors to half precision: a file of about half the size")
+
+    def __post_init__(self) -> None:
+        if self.gamma is None or self.gamma == 0:  # what older records and command lines call "scale"
+            object.__setattr__(self, "gamma", "scale")
+        super().__post_init__()
+        if self.pca > FEATURES[self.features][1]:
+            most = FEATURES[self.features][1]
+            raise InputError(
+                f"wanted pca from 0 to {most}, the number of {self.features} features; got {self.pca}."
+            )
 
 
 class SVM(Classifier):
-    """A support vector machine of the 45 pairs of classes.
-
-    Parameters
-    ----------
-    kernel : "linear" x.y, "poly" (gamma x.y + coef0)^degree, "rbf" exp(-gamma |x - y|^2),
-        "sigmoid" tanh(gamma x.y + coef0).
-    C : cost of a margin violation, above 0.
-    gamma : above 0; None for 1 / (number of features x their variance), which `fit` then sets.
-    degree : of "poly", from 1.
-    coef0 : of "poly" and "sigmoid".
-    features : a key of `FEATURES`: "pixels", "deslanted" or "hog".
-    pca : principal components kept of the features; 0 leaves them as they are.
-    half : whether support vectors are rounded to half precision (float16), which makes the model file about
-        half as large; answers are computed in float32 all the same.
-
-    Raises
-    ------
-    InputError : an unknown name or a value out of its range.
-    """
+    """A support vector machine for each of the 45 pairs of classes."""
 
     kind = "svm"
     name = "SVM"
+    Config = Config
 
-    def __init__(
-        self,
-        *,
-        kernel: str = "rbf",
-        C: float = 5.0,
-        gamma: float | None = 1.5,
-        degree: int = 3,
-        coef0: float = 0.0,
-        features: str = "hog",
-        pca: int = 0,
-        half: bool = False,
-    ) -> None:
-        super().__init__(
-            kernel=kernel, C=C, gamma=gamma, degree=degree, coef0=coef0, features=features, pca=pca, half=half
-        )
-        known("kernel", kernel, KERNELS)
-        known("features", features, FEATURES)
-        if not 0 < C < np.inf:
-            raise InputError(f"wanted C above 0; got {C}.")
-        if gamma is not None and not 0 < gamma < np.inf:
-            raise InputError(f"wanted gamma above 0; got {gamma}.")
-        if not (isinstance(degree, int) and 1 <= degree <= 20):
-            raise InputError(f"wanted a degree from 1 to 20; got {degree}.")
-        if not np.isfinite(coef0):
-            raise InputError(f"wanted a finite coef0; got {coef0}.")
-        length = FEATURES[features][1]
-        if not (isinstance(pca, int) and 0 <= pca <= length):
-            raise InputError(f"wanted 0 to {length} principal components of {features}; got {pca}.")
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        pca, length = self.config.pca, FEATURES[self.config.features][1]
         self.temperature = 1.0
         self._set_machine(
             np.zeros((0, pca or length), np.float32), np.zeros((0, 45), np.float32), np.zeros(45)
@@ -91,12 +75,7 @@ class SVM(Classifier):
     @property
     def _stored(self) -> type:
         """The dtype of support vectors in a model file."""
-        return np.float16 if self.config["half"] else np.float32
-
-    @property
-    def support_count(self) -> int:
-        """How many support vectors all pairs have together, each counted once."""
-        return len(self.support_vectors)
+        return np.float16 if self.config.half else np.float32
 
     def fit(
         self,
@@ -104,8 +83,7 @@ class SVM(Classifier):
         labels: np.ndarray,
         *,
         jobs: int = -1,
-        fitted: Mapping[int, tuple[np.ndarray, np.ndarray, float]] | None = None,
-        on_pair: Callable[[int, tuple[np.ndarray, np.ndarray, float]], None] | None = None,
+        progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     ) -> SVM:
         """Fit all pairs.
 
@@ -113,70 +91,58 @@ class SVM(Classifier):
         ----------
         images : uint8 (n, 28, 28).
         labels : int64 (n,), each of the ten digits at least once.
-        jobs : processes; -1 for one a core.
-        fitted : results of pairs (index in `PAIRS`) that an interrupted fit on the same images gave.
-        on_pair : called with each new result: the pair's index, and the support vectors' numbers in
-            `images` (s,), their dual coefficients (s,) and the intercept.
+        jobs : processes; -1 for one per core.
+        progress : wraps the iteration over the pairs, for a progress bar.
 
         Raises
         ------
-        ValueError : a digit of which there is no image.
+        InputError : a digit without images, or fewer images than principal components.
         """
+        from joblib import Parallel, delayed
+
         absent = sorted(set(range(10)) - set(np.unique(labels).tolist()))
         if absent:
             raise InputError(f"an SVM needs images of every digit; there is none of {absent}.")
-        if self.config["pca"]:
+        if self.config.pca:
             self._fit_pca(images)
         features = self._features(images)
-        if self.config["gamma"] is None:
-            self.config["gamma"] = float(1 / (features.shape[1] * features.var()))
-        results = dict(fitted or {})
-        for pair, result in self._fit_pairs(features, labels, set(range(45)) - set(results), jobs):
-            results[pair] = result
-            if on_pair:
-                on_pair(pair, result)
-        used = np.unique(np.concatenate([results[pair][0] for pair in range(45)]))
-        coefficients = np.zeros((len(used), 45), np.float32)
-        for pair, (support, dual, _) in results.items():
-            coefficients[np.searchsorted(used, support), pair] = dual
-        intercepts = np.array([results[pair][2] for pair in range(45)])
-        self._set_machine(features[used], coefficients, intercepts)
-        return self
-
-    def _fit_pairs(
-        self, features: np.ndarray, labels: np.ndarray, pairs: Iterable[int], jobs: int
-    ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray, float]]]:
-        from joblib import Parallel, delayed
-
-        parameters = {name: self.config[name] for name in ("kernel", "C", "gamma", "degree", "coef0")}
+        if self.config.gamma == "scale":
+            self.config = replace(self.config, gamma=float(1 / (features.shape[1] * features.var())))
+        parameters = {
+            name: getattr(self.config, name) for name in ("kernel", "C", "gamma", "degree", "coef0")
+        }
         tasks = []
-        for pair in sorted(pairs):
-            members = np.flatnonzero(np.isin(labels, PAIRS[pair]))
-            tasks.append(
-                delayed(_fit_pair)(pair, features, members, labels[members] == PAIRS[pair][1], parameters)
-            )
-        yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+        for first, second in PAIRS:
+            members = np.flatnonzero((labels == first) | (labels == second))
+            tasks.append(delayed(_fit_pair)(features, members, labels[members] == second, parameters))
+        results = list(progress(Parallel(n_jobs=jobs, return_as="generator")(tasks)))
+        used = np.unique(np.concatenate([support for support, _, _ in results]))
+        coefficients = np.zeros((len(used), 45), np.float32)
+        for pair, (support, dual, _) in enumerate(results):
+            coefficients[np.searchsorted(used, support), pair] = dual
+        self._set_machine(features[used], coefficients, np.array([intercept for _, _, intercept in results]))
+        return self
 
     def _fit_pca(self, images: np.ndarray) -> None:
         from sklearn.decomposition import PCA
 
         sample = images[:: -(-len(images) // PCA_IMAGES)]
-        if len(sample) < self.config["pca"]:
+        if len(sample) < self.config.pca:
             raise InputError(
-                f"{self.config['pca']} principal components need as many images; got {len(sample)}."
+                f"{self.config.pca} principal components need as many images; got {len(sample)}."
             )
         # The covariance is small: its eigenvectors are exact, fast and not random.
-        pca = PCA(self.config["pca"], svd_solver="covariance_eigh")
-        pca.fit(extract(sample, self.config["features"]))
+        pca = PCA(self.config.pca, svd_solver="covariance_eigh")
+        pca.fit(extract(sample, self.config.features))
         self.mean = pca.mean_.astype(np.float32)
         self.components = np.ascontiguousarray(pca.components_, dtype=np.float32)
 
     def _features(self, images: np.ndarray) -> np.ndarray:
-        """What the kernel gets, float32 (n, d), of images, uint8 (n, 28, 28)."""
+        """Compute the kernel's input, float32 (n, d), of images, uint8 (n, 28, 28)."""
         parts = []
         for first in range(0, len(images), BATCH):
-            features = extract(images[first : first + BATCH], self.config["features"])
-            parts.append((features - self.mean) @ self.components.T if self.config["pca"] else features)
+            features = extract(images[first : first + BATCH], self.config.features)
+            parts.append((features - self.mean) @ self.components.T if self.config.pca else features)
         return np.concatenate(parts)
 
     def _set_machine(
@@ -189,9 +155,9 @@ class SVM(Classifier):
         self._square_norms = (self.support_vectors**2).sum(axis=1)
 
     def decision_function(self, images: np.ndarray) -> np.ndarray:
-        """Signed distances, float32 (n, 45), from each pair's boundary: above 0 for its first digit.
+        """Return the decisions of all pairs, float32 (n, 45), above 0 for a pair's first digit.
 
-        As scikit-learn's `SVC(decision_function_shape="ovo")`, for uint8 (n, 28, 28).
+        Like scikit-learn's `SVC(decision_function_shape="ovo")`, for images, uint8 (n, 28, 28).
         """
         batches = (images[first : first + BATCH] for first in range(0, len(images), BATCH))
         return np.concatenate(
@@ -199,22 +165,27 @@ class SVM(Classifier):
         )
 
     def _kernel(self, features: np.ndarray) -> np.ndarray:
-        """The kernel between features (n, d) and all support vectors, (n, s)."""
-        gamma, products = self.config["gamma"] or 1.0, features @ self.support_vectors.T
-        if self.config["kernel"] == "linear":
+        """Compute the kernel between features (n, d) and all support vectors, (n, s)."""
+        config, products = self.config, features @ self.support_vectors.T
+        if config.kernel == "linear":
             return products
-        if self.config["kernel"] == "rbf":
+        gamma = 1.0 if config.gamma == "scale" else config.gamma  # of a machine that was never fitted
+        if config.kernel == "rbf":
             squares = (features**2).sum(axis=1)[:, None] + self._square_norms - 2 * products
             return np.exp(-gamma * np.maximum(squares, 0))
-        products = gamma * products + self.config["coef0"]
-        return products ** self.config["degree"] if self.config["kernel"] == "poly" else np.tanh(products)
+        products = gamma * products + config.coef0
+        return products**config.degree if config.kernel == "poly" else np.tanh(products)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """Ten scores, float64 (n, 10): for each digit the log of the product of what its nine pairs say,
-        a pair's probability being the logistic function of its decision (products of pairwise
-        probabilities: G. Hinton: Products of experts, 1999)."""
+        """Return ten scores, float64 (n, 10): for each digit the log of a product over its nine pairs.
+
+        A pair's probability is the logistic function of its decision (products of pairwise probabilities:
+        G. Hinton: Products of experts, 1999).
+        """
+        from scipy.special import log_expit
+
         decisions = STEEPNESS * self.decision_function(images).astype(np.float64)
-        first_wins, second_wins = -np.logaddexp(0, -decisions), -np.logaddexp(0, decisions)
+        first_wins, second_wins = log_expit(decisions), log_expit(-decisions)
         scores = np.zeros((len(decisions), 10))
         for pair, (first, second) in enumerate(PAIRS):
             scores[:, first] += first_wins[:, pair]
@@ -222,22 +193,24 @@ class SVM(Classifier):
         return scores
 
     def calibrate(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """Set the temperature that gives the least log loss on images that were not fitted on.
+        """Set the temperature that minimises the log loss on images that the machine was not fitted on.
 
-        The one parameter of C. Guo and others: On calibration of modern neural networks, ICML 2017.
+        This is the one parameter of C. Guo and others: On calibration of modern neural networks, ICML 2017.
         """
         from scipy.optimize import minimize_scalar
+        from scipy.special import log_softmax
 
-        scores = self.scores(images)
+        scores, rows = self.scores(images), np.arange(len(labels))
 
         def log_loss(log_temperature: float) -> float:
-            log_probabilities = _log_softmax(scores / np.exp(log_temperature))
-            return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+            return float(-log_softmax(scores / np.exp(log_temperature), axis=1)[rows, labels].mean())
 
         self.temperature = float(np.exp(minimize_scalar(log_loss, bounds=(-6, 6), method="bounded").x))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        return np.exp(_log_softmax(self.scores(images) / self.temperature)).astype(np.float32)
+        from scipy.special import softmax
+
+        return softmax(self.scores(images) / self.temperature, axis=1).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {
@@ -250,7 +223,7 @@ class SVM(Classifier):
         }
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        pca, length = self.config["pca"], FEATURES[self.config["features"]][1]
+        pca, length = self.config.pca, FEATURES[self.config.features][1]
         expect_arrays(
             arrays,
             {
@@ -271,133 +244,19 @@ class SVM(Classifier):
         self.mean, self.components = arrays["mean"], arrays["components"]
 
 
-def _log_softmax(scores: np.ndarray) -> np.ndarray:
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
 def _fit_pair(
-    pair: int, features: np.ndarray, members: np.ndarray, is_second: np.ndarray, parameters: dict[str, Any]
-) -> tuple[int, tuple[np.ndarray, np.ndarray, float]]:
-    """Fit one pair on the images `members`; in a process of its own."""
+    features: np.ndarray, members: np.ndarray, is_second: np.ndarray, parameters: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Fit one pair, in a process of its own.
+
+    Returns the support vectors' rows in `features` (s,), their dual coefficients (s,) and the intercept.
+    """
     from sklearn.svm import SVC
 
     machine = SVC(**parameters, cache_size=1000).fit(features[members], is_second)
-    # Two classes alone, scikit-learn's decision is above 0 for the second; of many, for a pair's first.
-    return pair, (
+    # With two classes, scikit-learn's decision is above 0 for the second; with many, for a pair's first.
+    return (
         members[machine.support_],
         -machine.dual_coef_[0].astype(np.float32),
         -float(machine.intercept_[0]),
     )
-
-
-def extract(images: np.ndarray, name: str) -> np.ndarray:
-    """Features, float32 (n, d), of images, uint8 (n, 28, 28), by a name of `FEATURES`."""
-    parts = (images[first : first + BATCH] for first in range(0, len(images), BATCH))
-    return np.concatenate([FEATURES[name][0](part) for part in parts])
-
-
-def pixels(images: np.ndarray) -> np.ndarray:
-    """The pixels, 0 to 1, float32 (n, 784)."""
-    return images.reshape(len(images), -1).astype(np.float32) / 255
-
-
-def deslant(images: np.ndarray) -> np.ndarray:
-    """Images float32 (n, 28, 28), 0 to 1, their centre of mass in the middle, their slant taken out.
-
-    The slant is the ink's covariance of x and y by its variance of y (Y. LeCun and others:
-    Gradient-based learning applied to document recognition, 1998, section III).
-    """
-    ink = images.astype(np.float32) / 255
-    total = np.maximum(ink.sum(axis=(1, 2)), 1e-6)
-    place = np.arange(28, dtype=np.float32)
-    mean_x = (ink.sum(axis=1) @ place) / total
-    mean_y = (ink.sum(axis=2) @ place) / total
-    dx, dy = place - mean_x[:, None], place - mean_y[:, None]
-    covariance = np.einsum("nyx,ny,nx->n", ink, dy, dx) / total
-    variance = np.einsum("nyx,ny->n", ink, dy**2) / total
-    slant = np.where(variance > 1e-3, covariance / np.maximum(variance, 1e-3), 0)
-    # A row is moved sideways by its slant; both moves are linear interpolations, rows after columns.
-    shift_x = mean_x[:, None] - 13.5 + slant[:, None] * (place - 13.5)
-    return _shift_rows(_shift_columns(ink, mean_y - 13.5), shift_x)
-
-
-def _shift_columns(ink: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Every image (n, 28, 28) moved up by its shift (n,), in pixels."""
-    turned = np.ascontiguousarray(ink.transpose(0, 2, 1))
-    return np.ascontiguousarray(_shift_rows(turned, np.repeat(shift[:, None], 28, axis=1)).transpose(0, 2, 1))
-
-
-def _shift_rows(ink: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Every row of (n, 28, 28) moved to the left by its shift (n, 28), linearly interpolated."""
-    n = len(ink)
-    whole = np.floor(shift)
-    part = (shift - whole).astype(np.float32)[..., None]
-    padded = np.zeros((n, 28, 28 + 58), np.float32)
-    padded[:, :, 29:57] = ink
-    # Beyond the margin there is paper anyway.
-    left = np.clip(whole, -29, 28).astype(np.intp) + 29
-    index = left[..., None] + np.arange(28)
-    rows = np.take_along_axis(padded, index, axis=2)
-    right = np.take_along_axis(padded, index + 1, axis=2)
-    return rows + part * (right - rows)
-
-
-def deslanted(images: np.ndarray) -> np.ndarray:
-    """The pixels of the deslanted images, float32 (n, 784)."""
-    return deslant(images).reshape(len(images), -1)
-
-
-def _cell_weights(cells: int) -> np.ndarray:
-    """How much each of 28 places counts for each cell, (cells, 28): linearly less from its middle on."""
-    size = 28 / cells
-    middles = (np.arange(cells) + 0.5) * size
-    return np.maximum(1 - np.abs(np.arange(28) + 0.5 - middles[:, None]) / size, 0).astype(np.float32)
-
-
-_WEIGHTS = {cells: _cell_weights(cells) for cells in GRIDS}
-
-
-def hog(images: np.ndarray) -> np.ndarray:
-    """Histograms of oriented gradients of the deslanted images at three scales, float32 (n, 1380).
-
-    After N. Dalal, B. Triggs: Histograms of oriented gradients for human detection, CVPR 2005, on grids of
-    9 x 9, 5 x 5 and 3 x 3 cells: signed orientations, linear between two bins and between cells, every
-    cell normalised by the energy of its neighbourhood of 3 x 3. The square root makes the scalar product
-    one of distributions (R. Arandjelovic, A. Zisserman: Three things everyone should know to improve object
-    retrieval, CVPR 2012); then all of a scale is brought to the length 1.
-    """
-    ink = deslant(images)
-    n = len(ink)
-    gx, gy = np.zeros_like(ink), np.zeros_like(ink)
-    gx[:, :, 1:-1] = ink[:, :, 2:] - ink[:, :, :-2]
-    gy[:, 1:-1, :] = ink[:, 2:, :] - ink[:, :-2, :]
-    strength = np.hypot(gx, gy)
-    turn = np.arctan2(gy, gx) * (ORIENTATIONS / (2 * np.pi))
-    lower = np.floor(turn)
-    part = turn - lower
-    lower = lower.astype(np.int8) % ORIENTATIONS
-    maps = np.zeros((n, ORIENTATIONS, 28, 28), np.float32)
-    for bin_ in range(ORIENTATIONS):
-        maps[:, bin_] = strength * (
-            (lower == bin_) * (1 - part) + ((lower + 1) % ORIENTATIONS == bin_) * part
-        )
-    scales = []
-    for cells in GRIDS:
-        weights = _WEIGHTS[cells]
-        cell = weights @ (maps @ weights.T)  # (n, orientations, cells, cells)
-        energy = np.pad((cell**2).sum(axis=1), ((0, 0), (1, 1), (1, 1)))
-        around = sum(
-            energy[:, y : y + cells, x : x + cells] for y, x in itertools.product(range(3), repeat=2)
-        )
-        cell = cell / np.sqrt(around + 0.1)[:, None]
-        flat = np.sqrt(cell).reshape(n, -1)
-        scales.append(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
-    return np.concatenate(scales, axis=1) / np.float32(np.sqrt(len(GRIDS)))
-
-
-FEATURES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], int]] = {
-    "pixels": (pixels, 784),
-    "deslanted": (deslanted, 784),
-    "hog": (hog, ORIENTATIONS * sum(cells * cells for cells in GRIDS)),
-}

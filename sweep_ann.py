@@ -18,70 +18,62 @@ from typing import Any
 import train_ann
 from toolkit import commandline, sweep
 
-SPACE: dict[str, Any] = {
-    "method": "bayes",
-    "metric": {"name": "loss", "goal": "minimize"},
-    "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3},
-    "parameters": {
+EPOCHS = 6  # of every trial
+
+
+def space() -> dict[str, Any]:
+    """Return what to search: name -> distribution, or (distribution, condition on what was drawn before)."""
+    from optuna.distributions import CategoricalDistribution as Choice
+    from optuna.distributions import FloatDistribution as Float
+    from optuna.distributions import IntDistribution as Int
+
+    def convolutional(drawn: dict[str, Any]) -> bool:
+        return drawn["conv_stages"] > 0
+
+    return {
         # the network
-        "conv_stages": {"min": 0, "max": 3},  # 0: fully connected layers alone
-        "first_channels": {"values": [8, 16, 24, 32]},  # twice as many in each next stage
-        "convs_per_stage": {"min": 1, "max": 2},
-        "kernel_size": {"values": [3, 5]},
-        "pooling": {"values": ["max", "average", "stride"]},
-        "head": {"values": ["max", "average", "flatten"]},
-        "hidden_layers": {"min": 0, "max": 2},
-        "hidden_units": {"values": [32, 64, 128, 256]},
-        "dropout": {"min": 0.0, "max": 0.5},
-        "batch_norm": {"values": [True, False]},
-        "activation": {"values": ["ReLU", "PReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Tanh"]},
+        "conv_stages": Int(0, 3),  # 0: fully connected layers alone
+        "first_channels": (Choice([8, 16, 24, 32]), convolutional),  # twice as many in each next stage
+        "convs_per_stage": (Int(1, 2), convolutional),
+        "kernel_size": (Choice([3, 5]), convolutional),
+        "pooling": (Choice(["max", "average", "stride"]), lambda drawn: drawn["conv_stages"] > 1),
+        "head": (Choice(["max", "average", "flatten"]), convolutional),
+        "hidden_layers": Int(0, 2),
+        "hidden_units": (Choice([32, 64, 128, 256]), lambda drawn: drawn["hidden_layers"] > 0),
+        "dropout": Float(0, 0.5),
+        "batch_norm": Choice([True, False]),
+        "activation": Choice(["ReLU", "PReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Tanh"]),
         # its training
-        "optimizer": {"values": ["SGD", "RMSprop", "Adam", "NAdam", "AdamW"]},
-        "learning_rate": {"distribution": "log_uniform_values", "min": 3e-4, "max": 3e-2},
-        "momentum": {"min": 0.5, "max": 0.95},
-        "weight_decay": {"distribution": "log_uniform_values", "min": 1e-6, "max": 1e-1},
-        "schedule": {"values": ["one-cycle", "cosine", "constant"]},
-        "batch_size": {"values": [32, 64, 128, 256]},
-        "loss": {"values": ["cross-entropy", "margin", "mse"]},
-        "label_smoothing": {"min": 0.0, "max": 0.1},
-        "augmented": {"values": [False, True]},
-        "augment": {"min": 0.2, "max": 1.2},  # its strength
-        "epochs": {"value": 6},
-    },
-}
-WITH_CONVOLUTIONS = {"conv_stages": [1, 2, 3]}
-CONDITIONS: dict[str, dict[str, list[Any]]] = {
-    **dict.fromkeys(("first_channels", "convs_per_stage", "kernel_size", "head"), WITH_CONVOLUTIONS),
-    "pooling": {"conv_stages": [2, 3]},  # lies between two stages
-    "hidden_units": {"hidden_layers": [1, 2]},
-    "momentum": {"optimizer": ["SGD", "RMSprop"]},
-    "label_smoothing": {"loss": ["cross-entropy"]},
-    "augment": {"augmented": [True]},
-}
+        "optimizer": Choice(["SGD", "RMSprop", "Adam", "NAdam", "AdamW"]),
+        "learning_rate": Float(3e-4, 3e-2, log=True),
+        "momentum": (Float(0.5, 0.95), lambda drawn: drawn["optimizer"] in ("SGD", "RMSprop")),
+        "weight_decay": Float(1e-6, 1e-1, log=True),
+        "schedule": Choice(["one-cycle", "cosine", "constant"]),
+        "batch_size": Choice([32, 64, 128, 256]),
+        "loss": Choice(["cross-entropy", "margin", "mse"]),
+        "label_smoothing": (Float(0, 0.1), lambda drawn: drawn["loss"] == "cross-entropy"),
+        "augmented": Choice([False, True]),
+        "augment": (Float(0.2, 1.2), lambda drawn: drawn["augmented"]),  # its strength
+    }
 
 
-def configure(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The whole configuration of `train_ann.train` that a trial's parameters stand for."""
-    config = {**train_ann.CONFIG, **parameters}
+def configure(drawn: dict[str, Any]) -> dict[str, Any]:
+    """Translate what was drawn into fields of `train_ann.Config`."""
+    config = dict(drawn)
     stages, first = config.pop("conv_stages"), config.pop("first_channels", 0)
     layers, units = config.pop("hidden_layers"), config.pop("hidden_units", 0)
-    augmented = config.pop("augmented")
+    del config["augmented"]
     return {
         **config,
         "conv_channels": [first * 2**stage for stage in range(stages)],
         "hidden": [units] * layers,
-        "augment": config["augment"] if augmented else 0.0,
-        "label_smoothing": config["label_smoothing"] if config["loss"] == "cross-entropy" else 0.0,
+        "epochs": EPOCHS,
     }
 
 
-# What `train_ann.py --augment` trains, in fewer epochs.
-START = {"conv_stages": 3, "first_channels": 24, "convs_per_stage": 2, "kernel_size": 3, "pooling": "max"}
-START |= {"head": "flatten", "hidden_layers": 0, "dropout": 0.0, "batch_norm": True, "activation": "ReLU"}
-START |= {"optimizer": "AdamW", "learning_rate": 0.008, "weight_decay": 0.01, "schedule": "one-cycle"}
-START |= {"batch_size": 128, "loss": "cross-entropy", "label_smoothing": 0.05}
-START |= {"augmented": True, "augment": 1.0}
-SEARCH = sweep.Search("ann", SPACE, train_ann.train, configure, CONDITIONS, START)
+# The first trial: what `train_ann.py --augment` trains, in fewer epochs.
+START = {"conv_stages": 3, "first_channels": 24, "hidden_layers": 0, "augmented": True, "augment": 1.0}
+SEARCH = sweep.Search("ann", train_ann.Config, train_ann.train, space, configure, START)
 
 
 def main(argv: list[str] | None = None) -> None:

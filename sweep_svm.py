@@ -16,47 +16,44 @@ from typing import Any
 import train_svm
 from toolkit import commandline, sweep
 
-SPACE: dict[str, Any] = {
-    "method": "bayes",
-    "metric": {"name": "loss", "goal": "minimize"},
-    "parameters": {
-        "features": {"values": ["hog", "deslanted", "pixels"]},
-        "pca": {"values": [0, 50, 100, 200]},
-        "kernel": {"values": ["rbf", "poly", "sigmoid", "linear"]},
-        "C": {"distribution": "log_uniform_values", "min": 0.1, "max": 30.0},
-        # Oriented gradients have length 1, pixels about 10: kernels of them need other widths.
-        "gamma_hog": {"distribution": "log_uniform_values", "min": 0.1, "max": 5.0},
-        "gamma_pixels": {"distribution": "log_uniform_values", "min": 0.002, "max": 0.05},
-        "degree": {"min": 2, "max": 4},
-        "coef0": {"min": 0.0, "max": 1.0},
-        "augmented": {"values": [False, True]},
-        "augment": {"min": 0.2, "max": 1.2},  # its strength
-        "copies": {"values": [1, 2]},  # variants of each image
-    },
-}
-CONDITIONS: dict[str, dict[str, list[Any]]] = {
-    "gamma_hog": {"kernel": ["rbf", "poly", "sigmoid"], "features": ["hog"]},
-    "gamma_pixels": {"kernel": ["rbf", "poly", "sigmoid"], "features": ["deslanted", "pixels"]},
-    "degree": {"kernel": ["poly"]},
-    "coef0": {"kernel": ["poly", "sigmoid"]},
-    "augment": {"augmented": [True]},
-    "copies": {"augmented": [True]},
-}
+
+def space() -> dict[str, Any]:
+    """Return what to search: name -> distribution, or (distribution, condition on what was drawn before)."""
+    from optuna.distributions import CategoricalDistribution as Choice
+    from optuna.distributions import FloatDistribution as Float
+    from optuna.distributions import IntDistribution as Int
+
+    def has_gamma(drawn: dict[str, Any]) -> bool:
+        return drawn["kernel"] != "linear"
+
+    return {
+        "features": Choice(["hog", "deslanted", "pixels"]),
+        "pca": Choice([0, 50, 100, 200]),
+        "kernel": Choice(["rbf", "poly", "sigmoid", "linear"]),
+        "C": Float(0.1, 30, log=True),
+        # Oriented gradients have length 1, pixels about 10: their kernels need other widths.
+        "gamma_hog": (Float(0.1, 5, log=True), lambda drawn: has_gamma(drawn) and drawn["features"] == "hog"),
+        "gamma_pixels": (
+            Float(0.002, 0.05, log=True),
+            lambda drawn: has_gamma(drawn) and drawn["features"] != "hog",
+        ),
+        "degree": (Int(2, 4), lambda drawn: drawn["kernel"] == "poly"),
+        "coef0": (Float(0, 1), lambda drawn: drawn["kernel"] in ("poly", "sigmoid")),
+        "augmented": Choice([False, True]),
+        "augment": (Float(0.2, 1.2), lambda drawn: drawn["augmented"]),  # its strength
+        "copies": (Choice([1, 2]), lambda drawn: drawn["augmented"]),  # variants of each image
+    }
 
 
-def configure(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The whole configuration of `train_svm.train` that a trial's parameters stand for."""
-    config = {**train_svm.CONFIG, **parameters}
-    widths = [config.pop(name, None) for name in ("gamma_hog", "gamma_pixels")]
-    gamma = next((width for width in widths if width), train_svm.CONFIG["gamma"])
-    augmented = config.pop("augmented")
-    return {**config, "gamma": gamma, "augment": config["augment"] if augmented else 0.0}
+def configure(drawn: dict[str, Any]) -> dict[str, Any]:
+    """Translate what was drawn into fields of `train_svm.Config`."""
+    names = {"gamma_hog": "gamma", "gamma_pixels": "gamma"}
+    return {names.get(name, name): value for name, value in drawn.items() if name != "augmented"}
 
 
-# What `train_svm.py --augment` fits.
-START = {"features": "hog", "pca": 200, "kernel": "rbf", "C": 5.0, "gamma_hog": 1.5}
-START |= {"augmented": True, "augment": 1.0, "copies": 2}
-SEARCH = sweep.Search("svm", SPACE, train_svm.train, configure, CONDITIONS, START, epochs=False)
+# The first trial: what `train_svm.py --augment` trains.
+START = {"gamma_hog": 1.5, "augmented": True, "augment": 1.0}
+SEARCH = sweep.Search("svm", train_svm.Config, train_svm.train, space, configure, START)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,28 +4,19 @@
     python test_ann.py --drawn drawings.npz           # on recorded strokes
     python test_ann.py --drawn FOLDER --json out.json # on pictures named LABEL_anything.png
 
-The test split is reported on, nothing is ever chosen on it.
+The test split is for reporting. Nothing is ever chosen on it.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from toolkit import commandline, evaluation
-
-if TYPE_CHECKING:
-    from ann import ANN
-
-
-def load(path: Path) -> ANN:
-    from ann import ANN
-
-    return ANN.load(path)
 
 
 def main(argv: list[str] | None = None) -> None:
-    evaluation.command("ann", __doc__, load, argv)
+    arguments = evaluation.parse("ann", __doc__, argv)
+    from ann import ANN
+
+    evaluation.test(ANN, arguments)
 
 
 if __name__ == "__main__":

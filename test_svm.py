@@ -4,28 +4,19 @@
     python test_svm.py --drawn drawings.npz           # on recorded strokes
     python test_svm.py --drawn FOLDER --json out.json # on pictures named LABEL_anything.png
 
-The test split is reported on, nothing is ever chosen on it.
+The test split is for reporting. Nothing is ever chosen on it.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from toolkit import commandline, evaluation
-
-if TYPE_CHECKING:
-    from svm import SVM
-
-
-def load(path: Path) -> SVM:
-    from svm import SVM
-
-    return SVM.load(path)
 
 
 def main(argv: list[str] | None = None) -> None:
-    evaluation.command("svm", __doc__, load, argv)
+    arguments = evaluation.parse("svm", __doc__, argv)
+    from svm import SVM
+
+    evaluation.test(SVM, arguments)
 
 
 if __name__ == "__main__":

@@ -9,201 +9,202 @@ python train_ann.py --resume runs/DIR    # go on after a kill or Ctrl-C
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from classifier import known
+import ann
+from classifier import InputError, option
 from toolkit import commandline, training
+from toolkit.training import WATCHED
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from ann import ANN
     from toolkit.datasets import ImageSet
     from toolkit.tracking import Run
 
-OPTIONS: dict[str, tuple[Any, str]] = {
-    # the network
-    "conv_channels": ([24, 48, 96], "channels of each convolutional stage; '' for none"),
-    "convs_per_stage": (2, "convolutions in each stage"),
-    "kernel_size": (3, "side of the kernels in pixels, odd"),
-    "pooling": ("max", "between stages: max, average, stride"),
-    "head": ("flatten", "after the last stage: flatten, max, average (of each whole map)"),
-    "hidden": ([], "units of each fully connected layer; '' for none"),
-    "dropout": (0.0, "part of the units left out before each fully connected layer"),
-    "batch_norm": (True, "batch normalisation after each layer"),
-    "activation": ("ReLU", "ReLU, PReLU, LeakyReLU, ELU, GELU, SiLU, Tanh"),
-    # its training
-    "optimizer": ("AdamW", "SGD, RMSprop, Adam, NAdam, AdamW"),
-    "learning_rate": (0.008, "the schedule's highest"),
-    "momentum": (0.9, "of SGD and RMSprop"),
-    "weight_decay": (0.01, "decoupled for AdamW, else added to the gradient"),
-    "schedule": (
-        "one-cycle",
-        "of the learning rate: one-cycle, cosine, step (a tenth at 60 and 85 %%), constant",
-    ),
-    "batch_size": (128, "images a step"),
-    "epochs": (16, "passes over the fitting split"),
-    "loss": (
-        "cross-entropy",
-        "cross-entropy, margin (multi-class), mse (of probabilities to one-hot targets)",
-    ),
-    "label_smoothing": (0.05, "part of the target spread over all classes; cross-entropy only"),
-    "augment": (0.0, "strength of the augmentation, 0 off; alone it means 1"),
-    "augment_parts": ("all", "its changes, with commas: translation,scale,... as in toolkit/augment.py"),
-    "device": ("auto", "auto, cpu, cuda, mps"),
-}
-CONFIG = {name: default for name, (default, _) in OPTIONS.items()}
-NETWORK = tuple(OPTIONS)[: tuple(OPTIONS).index("optimizer")]
-FAST = {"conv_channels": [16, 32, 64], "head": "max", "epochs": 2}
 
-OPTIMIZERS = ("SGD", "RMSprop", "Adam", "NAdam", "AdamW")
-LOSSES = ("cross-entropy", "margin", "mse")
-SCHEDULES = ("one-cycle", "cosine", "step", "constant")
-WATCHED = 6_000  # images of the fitting split whose loss is measured at every epoch, as many as chosen on
+@dataclass(frozen=True)
+class Config(training.Augmented, ann.Config):
+    """What the network looks like, and how it is trained."""
+
+    optimizer: str = option(
+        "AdamW", "updates the weights", choices=("SGD", "RMSprop", "Adam", "NAdam", "AdamW")
+    )
+    learning_rate: float = option(0.008, "the schedule's highest", low=1e-8, high=100)
+    momentum: float = option(0.9, "of SGD and RMSprop", low=0, high=0.9999)
+    weight_decay: float = option(0.01, "decoupled for AdamW, else added to the gradient", low=0, high=10)
+    schedule: str = option(
+        "one-cycle",
+        "of the learning rate; step: a tenth at 60 % and at 85 %",
+        choices=("one-cycle", "cosine", "step", "constant"),
+    )
+    batch_size: int = option(128, "images per step", low=2, high=60_000)
+    epochs: int = option(16, "passes over the training split", low=1, high=10_000)
+    loss: str = option(
+        "cross-entropy",
+        "margin: multi-class; mse: of probabilities to one-hot targets",
+        choices=("cross-entropy", "margin", "mse"),
+    )
+    label_smoothing: float = option(
+        0.05, "share of the target spread over all classes; cross-entropy only", low=0, high=0.9
+    )
+    device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
+
+
+FAST = {"conv_channels": (16, 32, 64), "head": "max", "epochs": 2}
 
 
 def train(
-    train_set: ImageSet, validation_set: ImageSet | None, *, seed: int, run: Run, **config: Any
-) -> tuple[ANN, dict[str, Any]]:
+    train_set: ImageSet, validation_set: ImageSet | None, config: Config, *, seed: int, run: Run
+) -> tuple[ann.ANN, dict[str, Any]]:
     """Train a network.
 
     Parameters
     ----------
-    train_set, validation_set : images to fit, and to measure at every epoch (None: nothing is measured on).
+    train_set, validation_set : images to train on, and to measure on after every epoch (None: not measured).
+    config : the network and its training.
     seed : of the first weights, the order of the images, dropout and augmentation.
-    run : where epochs are logged; where it has a folder with a checkpoint, training goes on from that.
-    config : what differs from `CONFIG`.
+    run : logs the epochs. If its folder has a checkpoint, training goes on from there.
 
     Returns
     -------
-    The network, on the CPU, and its metrics on `validation_set` ({} beside the times where that is None).
+    The network, and its metrics on the validation split (`evaluate`), with epochs and train_seconds.
 
     Raises
     ------
-    InputError : an unknown name or a value out of its range.
+    Diverged : the loss became infinite or NaN.
+    InputError : a device that this machine does not have.
     """
     import torch
-    import torch.nn.functional as F
 
-    from ann import ANN, to_tensor
-    from toolkit.augment import augment, parts_of
-    from toolkit.evaluation import evaluate
-
-    config = training.complete(CONFIG, config)
-    _check(config)
-    device, bfloat16 = _pick_device(config["device"])
+    device, bfloat16 = pick_device(config)
+    if len(train_set) < 2:
+        raise InputError("wanted at least 2 images to train on: batch normalisation compares them.")
     torch.manual_seed(seed)
-    model = ANN(**{name: config[name] for name in NETWORK})
+    model = ann.ANN(**config.part(ann.Config).values())
     network = model.network.to(device).to(memory_format=torch.channels_last)
     optimizer = _optimizer(network, config)
-    images = to_tensor(train_set.images).to(device)
+    images = ann.to_tensor(train_set.images).to(device)
     labels = torch.from_numpy(train_set.labels).to(device)
-    batch_size, epochs = config["batch_size"], config["epochs"]
-    variety = {"strength": config["augment"], "parts": parts_of(config["augment_parts"])}
-    steps = max(1, len(images) // batch_size)
     checkpoint = training.Checkpoint(run, config, seed)
     first, elapsed, state = checkpoint.restore()
     _set_state(network, optimizer, state)
 
-    for epoch in range(first, epochs + 1):
+    for epoch in range(first, config.epochs + 1):
         started = time.perf_counter()
         # Every epoch has its own seed, so that a resumed run goes on as if it had not stopped.
         generator = torch.Generator().manual_seed(seed * 10_007 + epoch)
         torch.manual_seed(seed * 10_007 + epoch)
-        network.train()
-        order = torch.randperm(len(images), generator=generator)
-        total = torch.zeros(2, device=device)  # sums of loss and of right answers
-        bar = run.progress(range(steps), f"epoch {epoch}/{epochs}")
-        for step in bar:
-            progress = (epoch - 1 + step / steps) / epochs
-            for group in optimizer.param_groups:
-                group["lr"] = config["learning_rate"] * _rate(config["schedule"], progress)
-            chosen = order[step * batch_size : (step + 1) * batch_size].to(device)
-            batch = augment(images[chosen], generator, labels=labels[chosen], **variety)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
-                logits = network(batch.contiguous(memory_format=torch.channels_last))
-            loss = _loss(config, logits.float(), labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            with torch.no_grad():
-                right = (logits.argmax(1) == labels[chosen]).sum()
-                total += torch.stack([loss.detach() * len(chosen), right.float()])
-            if step % 20 == 19:  # reading the numbers makes a GPU wait
-                mean_loss, accuracy = (total / ((step + 1) * batch_size)).tolist()
-                bar.set_postfix(loss=f"{mean_loss:.4f}", accuracy=f"{accuracy:.2%}")
-        if not torch.isfinite(total[0]):
-            raise training.Diverged(
-                f"the loss is not finite at epoch {epoch}; try a smaller --learning-rate."
-            )
-        running_loss, running_accuracy = (total / (steps * min(batch_size, len(images)))).tolist()
-        measured = {"running_loss": running_loss, "running_accuracy": running_accuracy}
+        running = _train_epoch(network, optimizer, images, labels, config, epoch, generator, bfloat16, run)
+        measured = {"running_loss": running[0], "running_accuracy": running[1]}
         for split, part in (("train", train_set), ("val", validation_set)):
             if part is not None:
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
-                    logits = model.logits(to_tensor(part.images[:WATCHED])).cpu()
-                truth = torch.from_numpy(part.labels[:WATCHED])
-                measured[f"{split}_loss"] = F.cross_entropy(logits, truth).item()
-                measured[f"{split}_accuracy"] = (logits.argmax(1) == truth).float().mean().item()
+                loss, accuracy = _measure(model, part, bfloat16)
+                measured |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         elapsed += time.perf_counter() - started
-        checkpoint.write(_state(network, optimizer), epoch, elapsed)
         run.log(epoch, {**measured, "learning_rate": optimizer.param_groups[0]["lr"], "seconds": elapsed})
+        checkpoint.write(_state(network, optimizer), epoch, elapsed)
 
     network.to("cpu").to(memory_format=torch.contiguous_format).eval()
-    metrics: dict[str, Any] = {}
-    if validation_set is not None:
-        metrics = evaluate(validation_set.labels, model.probabilities(validation_set.images))
-        metrics["loss"] = metrics["log_loss"]
-    return model, {**metrics, "epochs": epochs, "train_seconds": elapsed}
+    metrics = training.validate(validation_set, model)
+    return model, {**metrics, "epochs": config.epochs, "train_seconds": elapsed}
 
 
-def _check(config: dict[str, Any]) -> None:
-    """Names and ranges of what the network does not check itself."""
-    known("optimizer", config["optimizer"], OPTIMIZERS)
-    known("loss", config["loss"], LOSSES)
-    known("schedule", config["schedule"], SCHEDULES)
-    training.in_range(config, "learning_rate", 1e-8, 100)
-    training.in_range(config, "momentum", 0, 0.9999)
-    training.in_range(config, "weight_decay", 0, 10)
-    training.in_range(config, "batch_size", 2, 60_000)
-    training.in_range(config, "epochs", 1, 10_000)
-    training.in_range(config, "label_smoothing", 0, 0.9)
-    training.in_range(config, "augment", 0, 10)
-
-
-def _pick_device(name: str) -> tuple[torch.device, bool]:
-    """The device, and whether bfloat16 trains faster than float32 on it."""
+def _train_epoch(
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    config: Config,
+    epoch: int,
+    generator: torch.Generator,
+    bfloat16: bool,
+    run: Run,
+) -> tuple[float, float]:
+    """Train for one epoch. Returns the mean loss and the accuracy over its steps."""
     import torch
 
-    known("device", name, ("auto", "cpu", "cuda", "mps"))
+    from toolkit.augment import augment, parts_of
+
+    batch_size, parts = config.batch_size, parts_of(config.augment_parts)
+    steps = max(1, len(images) // batch_size)
+    order = torch.randperm(len(images), generator=generator)
+    total = torch.zeros(2, device=images.device)  # sums of the loss and of right answers
+    network.train()
+    bar = run.progress(range(steps), f"epoch {epoch}/{config.epochs}")
+    for step in bar:
+        progress = (epoch - 1 + step / steps) / config.epochs
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * _rate(config.schedule, progress)
+        chosen = order[step * batch_size : (step + 1) * batch_size].to(images.device)
+        truth = labels[chosen]
+        batch = augment(images[chosen], generator, labels=truth, strength=config.augment, parts=parts)
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            logits = network(batch.contiguous(memory_format=torch.channels_last))
+        loss = _loss(config, logits.float(), truth)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            right = (logits.argmax(1) == truth).sum()
+            total += torch.stack([loss.detach() * len(chosen), right.float()])
+        if step % 20 == 19:  # reading the numbers makes a GPU wait
+            mean_loss, accuracy = (total / ((step + 1) * batch_size)).tolist()
+            bar.set_postfix(loss=f"{mean_loss:.4f}", accuracy=f"{accuracy:.2%}")
+    if not torch.isfinite(total[0]):
+        raise training.Diverged(epoch)
+    mean_loss, accuracy = (total / (steps * min(batch_size, len(images)))).tolist()
+    return mean_loss, accuracy
+
+
+def _measure(model: ann.ANN, part: ImageSet, bfloat16: bool) -> tuple[float, float]:
+    """Return cross entropy and accuracy on the first images of a split."""
+    import torch
+    import torch.nn.functional as F
+
+    device = next(model.network.parameters()).device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
+        logits = model.logits(ann.to_tensor(part.images[:WATCHED])).cpu()
+    truth = torch.from_numpy(part.labels[:WATCHED])
+    return F.cross_entropy(logits, truth).item(), (logits.argmax(1) == truth).float().mean().item()
+
+
+def pick_device(config: Config) -> tuple[torch.device, bool]:
+    """Return the device to train on, and whether bfloat16 trains faster than float32 there.
+
+    Raises InputError for a device that this machine does not have.
+    """
+    import torch
+
+    name = config.device
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, available in there.items() if available)
     elif not there[name]:
-        raise training.InputError(f"there is no {name} device here; leave --device out or say --device cpu.")
+        raise InputError(f"there is no {name} device here; leave --device out or say --device cpu.")
     if name == "cuda":
         return torch.device(name), torch.cuda.is_bf16_supported(including_emulation=False)
-    # Only processors with instructions for it are faster in bfloat16; asked of the processor, not timed,
-    # so that the same machine always trains the same network.
-    asks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    fast = any(getattr(torch.cpu, ask, bool)() for ask in asks)
-    return torch.device(name), name == "cpu" and fast
+    # Of all processors, only those with AMX are faster in bfloat16. Asked, not timed: the same machine
+    # always trains the same network.
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+    return torch.device(name), name == "cpu" and has_amx
 
 
-def _optimizer(network: torch.nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:
+def _optimizer(network: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
     import torch
 
-    arguments = {"lr": config["learning_rate"], "weight_decay": config["weight_decay"]}
-    if config["optimizer"] in ("SGD", "RMSprop"):
-        arguments["momentum"] = config["momentum"]
-    if config["optimizer"] == "SGD":
-        arguments["nesterov"] = config["momentum"] > 0
-    return getattr(torch.optim, config["optimizer"])(network.parameters(), **arguments)
+    arguments = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer in ("SGD", "RMSprop"):
+        arguments["momentum"] = config.momentum
+    if config.optimizer == "SGD":
+        arguments["nesterov"] = config.momentum > 0
+    return getattr(torch.optim, config.optimizer)(network.parameters(), **arguments)
 
 
 def _state(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
-    """All that a training needs to go on, as arrays."""
+    """Return everything that a training needs to go on, as arrays."""
     import torch
 
     tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
@@ -219,7 +220,7 @@ def _state(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
 def _set_state(
     network: torch.nn.Module, optimizer: torch.optim.Optimizer, arrays: dict[str, np.ndarray]
 ) -> None:
-    """Take over what `_state` gave; nothing where there is none."""
+    """Take over what `_state` returned; nothing at the start of a training."""
     import torch
 
     if not arrays:
@@ -241,7 +242,7 @@ def _set_state(
 
 
 def _rate(schedule: str, progress: float) -> float:
-    """The learning rate, as a part of the highest, after `progress` (0 to 1) of the training."""
+    """Return the learning rate, as a share of the highest, after `progress` (0 to 1) of the training."""
     import math
 
     if schedule == "constant":
@@ -249,26 +250,30 @@ def _rate(schedule: str, progress: float) -> float:
     if schedule == "step":
         return 1.0 if progress < 0.6 else 0.1 if progress < 0.85 else 0.01
     if schedule == "one-cycle" and progress < 0.2:
-        # L. Smith, N. Topin: Super-convergence, 2018: up first, here linearly over a fifth of the way.
+        # L. Smith, N. Topin: Super-convergence, 2018. Here the rate rises linearly for a fifth of the way.
         return 0.04 + 0.96 * progress / 0.2
     falling = (progress - 0.2) / 0.8 if schedule == "one-cycle" else progress
     return 0.5 * (1 + math.cos(math.pi * falling))
 
 
-def _loss(config: dict[str, Any], logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The loss, a mean over the batch, of logits (n, 10) and labels (n,)."""
+def _loss(config: Config, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Compute the loss, a mean over the batch, of logits (n, 10) and labels (n,)."""
     import torch
     import torch.nn.functional as F
 
-    if config["loss"] == "cross-entropy":
-        return F.cross_entropy(logits, labels, label_smoothing=config["label_smoothing"])
-    if config["loss"] == "margin":
+    if config.loss == "cross-entropy":
+        return F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+    if config.loss == "margin":
         return F.multi_margin_loss(logits, labels)
     return F.mse_loss(torch.softmax(logits, dim=1), F.one_hot(labels, 10).to(logits.dtype))
 
 
 def main(argv: list[str] | None = None) -> None:
-    training.command("ann", __doc__, OPTIONS, train, argv, fast=FAST)
+    job = training.parse("ann", __doc__, Config, argv, fast=FAST, check=pick_device)
+    data = training.load(job)
+    with training.start(job) as run:
+        model, metrics = train(data.train, data.validation, job.config, seed=job.seed, run=run)
+        training.save(job, data, run, model, metrics)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train the softmax classifier.
+"""Train softmax regression.
 
 python train_softmax.py              # trained/softmax.safetensors, and a record in runs/
 python train_softmax.py --augment    # with random variants of the images in every epoch
@@ -8,103 +8,96 @@ python train_softmax.py --final      # on all 60,000 images
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
+from classifier import option
+from softmax import Softmax, loss_and_gradient
 from toolkit import commandline, training
+from toolkit.features import pixels
+from toolkit.training import WATCHED
 
 if TYPE_CHECKING:
-    from softmax import Softmax
     from toolkit.datasets import ImageSet
     from toolkit.tracking import Run
 
-OPTIONS: dict[str, tuple[Any, str]] = {
-    "learning_rate": (0.5, "of the first epoch; falls to 0 as a half cosine"),
-    "momentum": (0.9, "part of the last step that the next one keeps"),
-    "penalty": (1e-5, "on the sum of the squared weights, halved (L2)"),
-    "batch_size": (256, "images a step"),
-    "epochs": (20, "passes over the fitting split"),
-    "augment": (0.0, "strength of the augmentation, 0 off; alone it means 1"),
-}
-CONFIG = {name: default for name, (default, _) in OPTIONS.items()}
-WATCHED = 6_000  # images of the fitting split whose loss is measured at every epoch, as many as chosen on
+
+@dataclass(frozen=True)
+class Config(training.Augmented):
+    """How it is trained: by stochastic gradient descent with momentum."""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"penalty": "weight_decay"}
+
+    learning_rate: float = option(
+        0.5, "of the first epoch; falls to 0 along a half cosine", low=1e-8, high=100
+    )
+    momentum: float = option(0.9, "share of the last step that the next one keeps", low=0, high=0.9999)
+    weight_decay: float = option(1e-5, "on half the sum of the squared weights (L2)", low=0, high=10)
+    batch_size: int = option(256, "images per step", low=1, high=60_000)
+    epochs: int = option(20, "passes over the training split", low=1, high=10_000)
 
 
 def train(
-    train_set: ImageSet, validation_set: ImageSet | None, *, seed: int, run: Run, **config: Any
+    train_set: ImageSet, validation_set: ImageSet | None, config: Config, *, seed: int, run: Run
 ) -> tuple[Softmax, dict[str, Any]]:
-    """Fit a softmax classifier by stochastic gradient descent; arguments and results as in `train_ann`."""
-    import numpy as np
-
-    from softmax import Softmax, loss_and_gradient, pixels
-    from toolkit.evaluation import evaluate
-
-    config = training.complete(CONFIG, config)
-    training.in_range(config, "learning_rate", 1e-8, 100)
-    training.in_range(config, "momentum", 0, 0.9999)
-    training.in_range(config, "penalty", 0, 10)
-    training.in_range(config, "batch_size", 1, 60_000)
-    training.in_range(config, "epochs", 1, 10_000)
-    training.in_range(config, "augment", 0, 10)
+    """Train softmax regression. Arguments, results and errors are as in `train_ann.train`."""
     model = Softmax()
-    moving = {"weights": np.zeros_like(model.weights), "biases": np.zeros_like(model.biases)}
+    velocity = {name: np.zeros_like(array) for name, array in model.arrays().items()}
     checkpoint = training.Checkpoint(run, config, seed)
     first, elapsed, state = checkpoint.restore()
     if state:
         model.weights, model.biases = state["weights"], state["biases"]
-        moving = {"weights": state["moving_weights"], "biases": state["moving_biases"]}
-    batch_size, epochs = config["batch_size"], config["epochs"]
-    steps = max(1, len(train_set) // batch_size)
+        velocity = {name: state[f"velocity_{name}"] for name in velocity}
+    steps = max(1, len(train_set) // config.batch_size)
     inputs = pixels(train_set.images)
 
-    for epoch in range(first, epochs + 1):
+    for epoch in range(first, config.epochs + 1):
         started = time.perf_counter()
         # Every epoch has its own seed, so that a resumed run goes on as if it had not stopped.
-        rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(len(train_set))
-        if config["augment"]:
-            inputs = pixels(
-                training.variants(train_set.images, train_set.labels, [seed, epoch], config["augment"])
-            )
-        bar = run.progress(range(steps), f"epoch {epoch}/{epochs}")
+        order = np.random.default_rng([seed, epoch]).permutation(len(train_set))
+        if config.augment:
+            variety = [seed, epoch], config.augment, config.augment_parts
+            inputs = pixels(training.variants(train_set.images, train_set.labels, *variety))
+        bar = run.progress(range(steps), f"epoch {epoch}/{config.epochs}")
         for step in bar:
-            chosen = order[step * batch_size : (step + 1) * batch_size]
-            loss, by_weights, by_biases = loss_and_gradient(
-                model.weights, model.biases, inputs[chosen], train_set.labels[chosen], config["penalty"]
+            chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
+            loss, *gradients = loss_and_gradient(
+                model.weights, model.biases, inputs[chosen], train_set.labels[chosen], config.weight_decay
             )
-            progress = (epoch - 1 + step / steps) / epochs
-            rate = config["learning_rate"] * 0.5 * (1 + np.cos(np.pi * progress))
-            for name, gradient, values in (
-                ("weights", by_weights, model.weights),
-                ("biases", by_biases, model.biases),
-            ):
-                moving[name] = config["momentum"] * moving[name] - np.float32(rate) * gradient
-                values += moving[name]
+            progress = (epoch - 1 + step / steps) / config.epochs
+            rate = np.float32(config.learning_rate * 0.5 * (1 + np.cos(np.pi * progress)))
+            for (name, values), gradient in zip(model.arrays().items(), gradients, strict=True):
+                velocity[name] = config.momentum * velocity[name] - rate * gradient
+                values += velocity[name]
             if step % 50 == 0:
                 bar.set_postfix(loss=f"{loss:.4f}")
         if not np.isfinite(model.weights).all():
-            raise training.Diverged(
-                f"the loss is not finite at epoch {epoch}; try a smaller --learning-rate."
-            )
+            raise training.Diverged(epoch)
         measured = {}
         for split, part in (("train", train_set), ("val", validation_set)):
             if part is not None:
-                watched, truth = pixels(part.images[:WATCHED]), part.labels[:WATCHED]
-                measured[f"{split}_loss"] = loss_and_gradient(model.weights, model.biases, watched, truth)[0]
-                measured[f"{split}_accuracy"] = float(np.mean(model.predict(part.images[:WATCHED]) == truth))
+                shown, truth = pixels(part.images[:WATCHED]), part.labels[:WATCHED]
+                measured[f"{split}_loss"] = loss_and_gradient(model.weights, model.biases, shown, truth)[0]
+                right = (shown @ model.weights + model.biases).argmax(axis=1) == truth
+                measured[f"{split}_accuracy"] = float(right.mean())
         elapsed += time.perf_counter() - started
-        arrays = {**model.arrays(), **{f"moving_{name}": array for name, array in moving.items()}}
-        checkpoint.write(arrays, epoch, elapsed)
         run.log(epoch, {**measured, "learning_rate": float(rate), "seconds": elapsed})
+        kept = {f"velocity_{name}": array for name, array in velocity.items()}
+        checkpoint.write({**model.arrays(), **kept}, epoch, elapsed)
 
-    metrics: dict[str, Any] = {}
-    if validation_set is not None:
-        metrics = evaluate(validation_set.labels, model.probabilities(validation_set.images))
-        metrics["loss"] = metrics["log_loss"]
-    return model, {**metrics, "epochs": epochs, "train_seconds": elapsed}
+    metrics = training.validate(validation_set, model)
+    return model, {**metrics, "epochs": config.epochs, "train_seconds": elapsed}
 
 
 def main(argv: list[str] | None = None) -> None:
-    training.command("softmax", __doc__, OPTIONS, train, argv)
+    job = training.parse("softmax", __doc__, Config, argv)
+    data = training.load(job)
+    with training.start(job) as run:
+        model, metrics = train(data.train, data.validation, job.config, seed=job.seed, run=run)
+        training.save(job, data, run, model, metrics)
 
 
 if __name__ == "__main__":

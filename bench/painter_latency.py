@@ -1,12 +1,15 @@
-"""How long it takes from pen-up to every classifier's answer on the screen, and whether the pen stutters.
+"""Measure how long the painter takes from pen-up to every answer, and whether the pen stutters.
 
-    python bench/painter_latency.py pendigits.npz      # on the present display; Xvfb will do
+    python bench/painter_latency.py pendigits.npz      # on this display; Xvfb will do
 
-Real drawings are replayed as real window events, at the pace of a pen, in the window that `predict.py`
-opens with the models that it finds. Measured are, for each drawing, the milliseconds from the event that
-lifts the pen last to the moment when the display server has drawn every answer; for each pen event, how late
-the window came to it, with these classifiers and with one more that computes in Python for half a second an
-answer; and how many pen events a second the window takes at most.
+Real drawings are replayed as real window events, at the pace of a pen, in the window that `predict.py` opens.
+Measured are
+
+- for each drawing, the time from the event that lifts the pen last until the display server has drawn every
+  answer;
+- for each pen event, how late the window got to it: with these classifiers alone, and beside one more that
+  computes in Python for half a second an answer;
+- how many pen events a second the window takes at most.
 """
 
 from __future__ import annotations
@@ -25,34 +28,30 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import predict
-from classifier import Classifier, InputError
-from digitpainter import BOX, Painter
+from classifier import InputError
+from digitpainter import Painter
 from toolkit import commandline
-from toolkit.datasets import load_drawings
+from toolkit.drawings import load_drawings
+from toolkit.strokes import BOX
 
 Event = tuple[str, float, float]  # what happens, and where in the box
 
 
-class Busy(Classifier):
-    """Computes in Python for half a second and answers a 0: the hardest neighbour for the window's thread."""
+class Busy:
+    """Computes in Python for half a second and answers 0: the hardest neighbour for the window's thread."""
 
-    kind, name = "busy", "Busy"
+    def __init__(self) -> None:
+        self.metrics: dict[str, Any] = {}
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
         end = time.perf_counter() + 0.5
         while time.perf_counter() < end:
             pass
-        return np.eye(10, dtype=np.float32)[np.zeros(len(images), dtype=int)]
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def set_arrays(self, arrays: Any) -> None:
-        pass
+        return np.eye(10, dtype=np.float32)[0]
 
 
 def pen_events(strokes: list[np.ndarray]) -> Iterator[Event]:
-    """The events of drawing some strokes."""
+    """Yield the events of drawing strokes."""
     for stroke in strokes:
         yield ("<ButtonPress-1>", *stroke[0])
         for point in stroke[1:]:
@@ -61,7 +60,7 @@ def pen_events(strokes: list[np.ndarray]) -> Iterator[Event]:
 
 
 class Replay:
-    """Replays drawings in a painter at a pen's pace; collects latencies and lateness in seconds."""
+    """Replays drawings in a painter at the pace of a pen. Collects latencies and lateness, in seconds."""
 
     def __init__(self, painter: Painter, drawings: list[list[np.ndarray]], interval: float) -> None:
         self.painter, self.drawings, self.interval = painter, drawings, interval
@@ -75,7 +74,7 @@ class Replay:
         self.painter.canvas.event_generate(name, x=round(x * factor), y=round(y * factor))
 
     def run(self) -> None:
-        """Replay all drawings; returns when the last one is answered."""
+        """Replay all drawings; return when the last one is answered."""
         self.painter.when_answered = self._answered
         self._remaining = list(self.drawings)
         self._next_drawing()
@@ -92,7 +91,7 @@ class Replay:
         self.painter.root.after(20, self._next_event)
 
     def _next_event(self) -> None:
-        # A timer of Tk's has whole milliseconds: only what is beyond one is lateness.
+        # Tk's timers have whole milliseconds: only what goes beyond one is lateness.
         self.lateness.append(max(0.0, time.perf_counter() - self._due - 0.001))
         event = self._events.pop(0)
         if not self._events:
@@ -112,7 +111,7 @@ class Replay:
 
 
 def summary(seconds: list[float]) -> dict[str, float]:
-    """Median, 99th percentile and maximum, in milliseconds."""
+    """Return the median, the 99th percentile and the maximum, in milliseconds."""
     values = np.array(seconds) * 1000
     shares = {"median": np.median(values), "p99": np.percentile(values, 99), "max": values.max()}
     return {name: round(float(value), 2) for name, value in shares.items()}
@@ -125,11 +124,11 @@ def wait(painter: Painter, done: Callable[[], bool]) -> None:
 
 
 def measure(drawings: list[list[np.ndarray]], interval: float) -> dict[str, Any]:
-    """All measurements, in milliseconds; InputError where no classifier has a model."""
+    """Measure everything. Raises InputError if no classifier has a model."""
     start = time.perf_counter()
     painter = Painter()
-    for name, path, command in predict.CLASSIFIERS:
-        painter.register(name, partial(predict.load, path), source=predict.source(path), command=command)
+    for kind, name in predict.CLASSIFIERS.items():
+        painter.register(name, partial(predict.load, kind), source=predict.source(kind))
     wait(painter, lambda: bool(painter.canvas.winfo_viewable()))
     opened = time.perf_counter() - start
     wait(painter, lambda: not painter.waiting)

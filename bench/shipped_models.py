@@ -1,10 +1,10 @@
-"""Test the models in `models/`, and write what came out into `models/README.md`.
+"""Test the models in `models/`, and write what they reach into `models/README.md`.
 
     python bench/shipped_models.py --data DIR --drawn pendigits.npz
 
-Of each: the command that trains it, the trial it was chosen as, its metrics on the test split and on the test
-part of the drawings, size, prediction time and checksum. Only for a finished model: the test splits are
-reported on, never chosen on. Measure on an otherwise idle machine.
+For each model the page gives the command that trains it, the trial that it comes from, its metrics on the
+test split and on the test part of the drawings, its size, prediction time and checksum. Run this only for
+finished models: nothing is ever chosen on a test split. Measure on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -22,82 +22,83 @@ sys.path.insert(0, str(ROOT))
 import strokes_as_pictures
 
 from classifier import write_safely
+from predict import CLASSIFIERS
 from toolkit import commandline
+from toolkit.metrics import METRICS
 
-KINDS = {"softmax": "Softmax", "ann": "ANN", "svm": "SVM"}
 HEAD = """# The models that come with the toolkit
 
-They are read where `trained/` has none of yours; `python test_ann.py` and the window say which was taken. A
-model that you train lies in `trained/` and goes first. To put a larger or newer one in the place of one here,
-copy its file over it. This page is written by `bench/shipped_models.py`.
+They answer until you train your own: a model in `trained/` goes first. `python test_ann.py` and the window
+say which one they use. To replace a model here, copy another file over it. `bench/shipped_models.py` writes
+this page.
 
-Each was fitted on all 60,000 images of MNIST. The configurations of the ANN and the SVM are trials on the
-fronts of the sweeps in `results/`, chosen there by images and drawings that are in no test.
+Each was trained on all 60,000 images of MNIST. The configurations of the ANN and the SVM are trials on the
+fronts of the sweeps in `results/`. They were chosen by images and drawings that are in no test.
 """
 
 
 def command(kind: str, trained_on: dict[str, Any]) -> str:
-    """The command that trains a model again: what differs from the defaults, written out as flags."""
-    defaults = import_module(f"train_{kind}").CONFIG
-    flags = []
-    for name, value in trained_on["config"].items():
+    """Return the command that trains a model again: what differs from the defaults, as flags."""
+    config = import_module(f"train_{kind}").Config
+    values, defaults = config.read(trained_on["config"]).values(), config().values()
+    words = [f"python train_{kind}.py"]
+    for name, value in values.items():
+        flag = "--" + name.replace("_", "-")
         if value == defaults[name]:
             continue
-        flag = "--" + name.replace("_", "-")
         if isinstance(value, bool):
-            flags.append(flag if value else flag.replace("--", "--no-", 1))
+            words.append(flag if value else flag.replace("--", "--no-", 1))
         elif isinstance(value, list):
-            flags.append(f"{flag} {','.join(map(str, value))}")
+            words.append(f"{flag} {','.join(map(str, value)) or repr('')}")
         else:
-            flags.append(flag if name == "augment" and value == 1 else f"{flag} {value}")
-    flags += ["--final"] if trained_on["images"].endswith("/all") else []
-    flags += [f"--drawn {trained_on['unsure_by']}"] if "." in trained_on["unsure_by"] else []
-    flags += [f"--seed {trained_on['seed']}"] if trained_on["seed"] else []
-    return " ".join([f"python train_{kind}.py", *flags])
+            words.append(flag if name == "augment" and value == 1 else f"{flag} {value}")
+    words += ["--final"] if trained_on["images"].endswith("/all") else []
+    words += [f"--drawn {trained_on['unsure_by']}"] if "." in trained_on["unsure_by"] else []
+    words += [f"--seed {trained_on['seed']}"] if trained_on["seed"] else []
+    return " ".join(words)
 
 
 def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
-    """A model's part of the page; `tests` are images and labels by the name of the test set."""
+    """Return a model's part of the page; `tests` are image sets by the name that the page gives them."""
     from threadpoolctl import threadpool_limits
 
-    from toolkit.evaluation import evaluate
-    from toolkit.worker import measure
+    from toolkit.evaluation import evaluate, measure
 
     path = ROOT / "models" / f"{kind}.safetensors"
-    classifier = getattr(import_module(kind), name).load(path)
-    # NumPy's threads, too: the softmax and the SVM compute with them.
-    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        measured = measure(classifier, tests["MNIST, test split"].images, Path(folder))
-    about = classifier.trained_on
-    trial = about["from_trial"]
-    lines = [f"## {name}: `{kind}.safetensors`", "", f"    {command(kind, about)}", ""]
-    rows = [
-        (
-            "chosen as",
-            f"trial {trial} of `results/{kind}_trials.csv`" if trial is not None else "the default",
-        ),
-        ("fitted on", f"{about['count']:,} images of MNIST, seed {about['seed']}"),
-        ('says "?" below', f"{100 * classifier.metrics['unsure_below']:.0f} %, by {about['unsure_by']}"),
-        ("size", f"{path.stat().st_size / 1e6:.2f} MB, {measured['parameters']:,} numbers"),
-        ("one image is read in", f"{1000 * measured['latency']:.2f} ms (median, one thread)"),
-        ("versions", ", ".join(f"{library} {version}" for library, version in about["versions"].items())),
-        ("SHA-256", f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`"),
-    ]
-    lines += ["| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows), ""]
-    figures = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "worst_recall", "log_loss")
-    lines += ["| tested on | images | " + " | ".join(figure.replace("_", " ") for figure in figures) + " |"]
-    lines += ["| --- " * (2 + len(figures)) + "|"]
+    model = getattr(import_module(kind), name).load(path)
+    with threadpool_limits(1):  # softmax and SVM compute with NumPy's threads
+        measured = measure(model, next(iter(tests.values())).images)
+    trained = model.trained_on
+    trial = trained["from_trial"]
+    versions = ", ".join(f"{library} {version}" for library, version in trained["versions"].items())
+    size = METRICS["size"].text(path.stat().st_size)
+    rows = {
+        "configuration": f"trial {trial} of `results/{kind}_trials.jsonl`"
+        if trial is not None
+        else "the default",
+        "trained on": f"{trained['count']:,} images of MNIST, seed {trained['seed']}",
+        'says "?" below': f"{100 * model.metrics['unsure_below']:.0f} %, by {trained['unsure_by']}",
+        "model file": f"{size}, {measured['parameters']:,} parameters",
+        METRICS["latency"].label: f"{METRICS['latency'].text(measured['latency'])} (median, one thread)",
+        "versions": versions,
+        "SHA-256": f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`",
+    }
+    lines = [f"## {name}: `{kind}.safetensors`", "", f"    {command(kind, trained)}", ""]
+    lines += ["| | |", "| --- | --- |", *(f"| {head} | {text} |" for head, text in rows.items()), ""]
+    shown = {key: metric for key, metric in METRICS.items() if metric.compute}
+    lines += [f"| tested on | images | {' | '.join(metric.label for metric in shown.values())} |"]
+    lines += ["| --- " * (2 + len(shown)) + "|"]
     for title, images in tests.items():
-        metrics = evaluate(images.labels, classifier.predict_proba(images.images))
-        cells = [f"{100 * metrics[f]:.2f} %" if f != "log_loss" else f"{metrics[f]:.4f}" for f in figures]
+        metrics = evaluate(images.labels, model.predict_proba(images.images))
+        cells = [metric.text(metrics[key]) for key, metric in shown.items()]
         lines.append(f"| {title} | {len(images):,} | {' | '.join(cells)} |")
-        print(f"{name}, {title}: {metrics['accuracy']:.2%}; {1000 * measured['latency']:.2f} ms", flush=True)
-    return "\n".join(lines) + "\n"
+        print(f"{name}, {title}: {cells[0]}", flush=True)
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ") + "\n"
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
-    parser.add_argument("--data", metavar="DIR", required=True, help="where MNIST lies")
+    parser.add_argument("--data", metavar="DIR", required=True, help="where MNIST is")
     parser.add_argument(
         "--drawn", metavar="FILE", required=True, help="recorded drawings with a test part, .npz"
     )
@@ -105,7 +106,7 @@ def main(argv: list[str] | None = None) -> None:
 
     import torch
 
-    from toolkit import datasets
+    from toolkit import datasets, drawings
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -113,10 +114,10 @@ def main(argv: list[str] | None = None) -> None:
         strokes_as_pictures.main([arguments.drawn, str(pictures)])
         tests = {
             "MNIST, test split": datasets.load("test", data=arguments.data),
-            "drawings, strokes": datasets.load_drawn(arguments.drawn),
-            "drawings, pictures": datasets.load_drawn(pictures),
+            "drawings, strokes": drawings.load_drawn(arguments.drawn),
+            "drawings, pictures": drawings.load_drawn(pictures),
         }
-    parts = [describe(kind, name, tests) for kind, name in KINDS.items()]
+    parts = [describe(kind, name, tests) for kind, name in CLASSIFIERS.items()]
     write_safely(ROOT / "models" / "README.md", "\n".join([HEAD, *parts]).encode())
 
 

@@ -1,11 +1,11 @@
-"""Recorded strokes as the small pictures that other digit-drawing programs make of them.
+"""Turn recorded strokes into the small pictures that other digit-drawing programs make.
 
     python bench/strokes_as_pictures.py pendigits.npz FOLDER [--part test]
     python test_ann.py --drawn FOLDER
 
-Each digit is drawn on a canvas of 448 pixels with a round pen of 55, its longer side (of the pen's middle
-line) 45 to 75 % of the canvas, off the middle by up to 12 % of the canvas each way, then shrunk to 28 x 28
-by plain averaging: small, thick, off centre. The files are named LABEL_number.png.
+Each digit is drawn on a canvas of 448 pixels with a round pen of 55. The longer side of the pen's path takes
+45 to 75 % of the canvas, and its middle is up to 12 % of the canvas off centre each way. The canvas is then
+averaged down to 28 x 28. So the digits are small, thick and off centre. The files are named LABEL_NUMBER.png.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from toolkit import commandline, datasets
+from toolkit import commandline
+from toolkit.drawings import load_drawings, select
 
 CANVAS, PEN = 448, 55
 
 
 def shrunk(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """One digit as such a picture, uint8 (28, 28), light on dark."""
+    """Draw one digit as such a picture, uint8 (28, 28), light on dark."""
     from PIL import Image, ImageDraw
 
     points = np.concatenate(strokes).astype(np.float64)
@@ -43,18 +44,18 @@ def shrunk(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     parser.add_argument("strokes", metavar="FILE", help="recorded drawings, .npz")
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where the pictures go")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder for the pictures")
     parser.add_argument(
-        "--part", choices=("test", "validation", "all"), default="test", help="of the drawings"
+        "--part", choices=("test", "validation", "all"), default="test", help="which drawings"
     )
-    parser.add_argument("--seed", type=commandline.seed, default=1, help="of sizes and places")
+    parser.add_argument("--seed", type=commandline.seed, default=1, help="of sizes and positions")
     arguments = parser.parse_args(argv)
 
     from PIL import Image
 
-    drawings = datasets.load_drawings(arguments.strokes)
+    drawings = load_drawings(arguments.strokes)
     if drawings.is_test is not None and arguments.part != "all":
-        drawings = datasets.select(drawings, drawings.is_test == (arguments.part == "test"))
+        drawings = select(drawings, drawings.is_test == (arguments.part == "test"))
     rng = np.random.default_rng(arguments.seed)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for number, (strokes, label) in enumerate(zip(drawings.strokes, drawings.labels, strict=True)):

@@ -2,9 +2,9 @@
 
     python bench/sweep_workers.py                # both; a few minutes on 2 cores
 
-The engine's cost is measured with the ANN's search space and trainings that take no time: all that is left
-is drawing parameters, writing the record and measuring the model. The workers train the same random trials,
-with one thread each.
+The engine's cost is measured with the ANN's search space and a training that takes no time: what is left is
+drawing hyperparameters, writing the record and measuring the model. The workers train the same random
+trials, with one thread each.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ import sweep_comparison  # the small networks of its search space
 
 import sweep_ann
 import sweep_svm
+import train_ann
 from classifier import Classifier
-from toolkit import commandline, study, sweep
+from toolkit import commandline, datasets, sweep, trials
 from toolkit.datasets import ImageSet
 
 
@@ -49,23 +50,23 @@ def load(split: str, **_: Any) -> ImageSet:
 
 
 def train(
-    train_set: ImageSet, validation_set: ImageSet, *, seed: int, run: Any, **config: Any
+    train_set: ImageSet, validation_set: ImageSet, config: train_ann.Config, *, seed: int, run: Any
 ) -> tuple[Nothing, dict]:
-    """Six epochs of no time, and every metric of a real training."""
-    from toolkit.evaluation import evaluate
+    """Log epochs that take no time, and return every metric of a real training."""
+    from toolkit.metrics import evaluate
 
-    loss = abs(np.log10(config["learning_rate"]) + 2.5) + config["dropout"]
-    for epoch in range(1, config["epochs"] + 1):
+    loss = abs(np.log10(config.learning_rate) + 2.5) + config.dropout
+    for epoch in range(1, config.epochs + 1):
         run.log(
             epoch,
             {"train_loss": loss, "train_accuracy": 0.9, "val_loss": loss + 1 / epoch, "val_accuracy": 0.9},
         )
     model = Nothing()
     metrics = evaluate(validation_set.labels, model.probabilities(validation_set.images))
-    return model, {**metrics, "loss": loss, "train_seconds": 0.0, "epochs": config["epochs"]}
+    return model, {**metrics, "loss": loss, "train_seconds": 0.0, "epochs": config.epochs}
 
 
-def measure_engine(trials: int) -> None:
+def measure_engine(count: int) -> None:
     search = dataclasses.replace(sweep_ann.SEARCH, train=train, load=load)
     for sampler in ("tpe", "random"):
         for pruner in ("hyperband", "none"):
@@ -75,20 +76,20 @@ def measure_engine(trials: int) -> None:
                 )
                 sweep.work(search, settings)  # imports, tables
                 started = time.perf_counter()
-                sweep.work(search, dataclasses.replace(settings, trials=1 + trials))
-                seconds = (time.perf_counter() - started) / trials
+                sweep.work(search, dataclasses.replace(settings, trials=1 + count))
+                seconds = (time.perf_counter() - started) / count
             what = f"engine's cost, {sampler}, pruner {pruner}"
-            print(f"{what}: {seconds:.3f} s a trial (mean of {trials}, SQLite)")
+            print(f"{what}: {seconds:.3f} s a trial (mean of {count}, SQLite)")
 
 
-def measure_workers(kind: str, trials: int, limit: int, arguments: Any) -> None:
+def measure_workers(kind: str, count: int, limit: int, arguments: Any) -> None:
     search = {"ann": sweep_comparison.SEARCH, "svm": sweep_svm.SEARCH}[kind]
     os.environ.update(dict.fromkeys(sweep.THREAD_VARIABLES, "1"))
     seconds = {}
     for workers in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             settings = sweep.Settings(
-                trials=trials,
+                trials=count,
                 sampler="random",
                 pruner="none",
                 workers=workers,
@@ -101,10 +102,9 @@ def measure_workers(kind: str, trials: int, limit: int, arguments: Any) -> None:
             started = time.perf_counter()
             sweep.run(search, settings)
             seconds[workers] = time.perf_counter() - started
-            with study.open_study(settings.db, kind) as opened:
-                assert len(opened.records()) == trials
+            assert len(trials.read_trials(settings.db, kind)) >= count
         print(
-            f"{kind}, {trials} trials on {limit} images, {workers} worker(s): {seconds[workers]:.1f} s",
+            f"{kind}, {count} trials on {limit} images, {workers} worker(s): {seconds[workers]:.1f} s",
             flush=True,
         )
     print(f"two workers are {seconds[1] / seconds[2]:.2f} times as fast as one")
@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--trials", type=int, default=16, help="trials to measure the workers by; 0 for none")
     parser.add_argument("--kind", choices=("ann", "svm"), default="ann", help="what the workers train")
-    commandline.add_data_flags(parser)
+    datasets.add_flags(parser)
     parser.set_defaults(limit=2000)
     arguments = parser.parse_args(argv)
     if arguments.engine_trials:

@@ -1,36 +1,33 @@
-"""What augmentation does for digits that are drawn: five settings, several seeds, three test sets.
+"""Measure what augmentation does for digits that are drawn: five settings, several seeds, three test sets.
 
     python experiments/augmentation.py --drawn pendigits.npz
     python experiments/augmentation.py --drawn pendigits.npz --seeds 2 --epochs 1 --limit 2000 --models ann
 
 Both models are trained without augmentation, with moved and scaled images only, and with a third, two thirds
-and all of every change. Each is tested on the test split, on recorded drawings framed as the window frames
-them, and on the same drawings as a program without framing would see them. The same command goes on after
-Ctrl-C or a kill; several at once share the work.
+and all of every augmentation. Each is tested on the test split, on recorded drawings framed as the window
+frames them, and on the same drawings as a program without framing would see them. After Ctrl-C or a kill, the
+same command goes on.
 
-A mean's 95 % interval is Student's t over the seeds: it says how much the training's chance matters on these
-very test sets. Whether a setting differs from `off` shall also hold for other people, so that test takes both
-the seeds and the writers (of the test split, whose writers are not known, the images) as random: min F' of
-H. Clark, The language-as-fixed-effect fallacy, 1973, with the correction of S. Holm, 1979, over all
-comparisons of a model. For one seed's pair of classifiers it is McNemar's question (T. Dietterich,
-Approximate statistical tests for comparing supervised classification learning algorithms, 1998).
+A mean's 95 % interval is Student's t over the seeds: how much chance in training matters on these very test
+sets. Whether a setting differs from `off` must hold for other people, too. So that test takes both the seeds
+and the writers as random; on the test split, whose writers are unknown, the images. It is min F' of H. Clark,
+The language-as-fixed-effect fallacy, 1973, with the correction of S. Holm, 1979, over all comparisons of a
+model. For one seed's pair of classifiers it asks what McNemar's test asks.
 
-Measured with --epochs 2 --copies 1 (`results/augmentation.jsonl`): all of it gives 2.2 ± 1.5 points on framed
-drawings to the ANN (p = 0.04, 5 seeds) and 2.3 ± 1.5 to the SVM (p = 0.07, 3 seeds).
+Measured with --epochs 2 --copies 1 (`results/augmentation.jsonl`): on framed drawings, all of it gives the
+ANN 2.2 ± 1.5 points (p = 0.04, 5 seeds) and the SVM 2.3 ± 1.5 points (p = 0.07, 3 seeds).
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
+import itertools
 import json
 import os
 import sys
-import textwrap
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,15 +38,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import train_ann
 import train_svm
-from classifier import InputError, versions, write_safely
 from toolkit import commandline, datasets
-from toolkit.augment import RANGES, STYLES
-from toolkit.evaluation import CHOOSE_COLOUR, GRID, INK
+from toolkit.augment import RANGES
+from toolkit.drawings import load_drawings, select
+from toolkit.files import InputError, append_line, check_writable, read_lines, versions
 from toolkit.framing import frame_strokes
+from toolkit.handwriting import STYLES
 from toolkit.tracking import Run
 
-TRAINERS = {"ann": train_ann, "svm": train_svm}
-# Strength, and which of the changes; in the order of the plot.
+TRAINERS: dict[str, Any] = {"ann": train_ann, "svm": train_svm}
+# The strength, and which augmentations; in the order of tables and plot.
 SETTINGS: dict[str, tuple[float, tuple[str, ...]]] = {
     "off": (0.0, ()),
     "translation and scale": (1.0, ("translation", "scale")),
@@ -57,36 +55,40 @@ SETTINGS: dict[str, tuple[float, tuple[str, ...]]] = {
     "0.67 of all": (0.67, tuple(RANGES)),
     "all": (1.0, tuple(RANGES)),
 }
+MODELS = {"ann": "ANN", "svm": "SVM"}
 TEST_SETS = {"test": "test split", "framed": "drawings, framed", "canvas": "drawings, not framed"}
-MODELS = {"ann": ("ANN", CHOOSE_COLOUR), "svm": ("SVM", "#c8501e")}
-LEGEND = "diamonds: mean over the seeds, with its 95 % interval; dots: single seeds"
-# Every text on the plot: what its `words` translate.
-TEXTS = (*TEST_SETS.values(), *SETTINGS, "ANN", "SVM", "right answers in %", LEGEND)
 CANVAS, PEN = 280, 20  # pixels, as in the usual window of a program that shrinks its canvas to 28 x 28
-# What all trainings of an experiment share; `ranges` are what `augment.py` does at strength 1.
+# What all trainings of an experiment share; `ranges` says what strength 1 means.
 SHARED = ("dataset", "limit", "drawn", "drawn_sha256", "drawn_part", "ranges")
 LEFT_OUT = ("augment", "augment_parts", "jobs", "device")  # of a row's configuration: what varies, or where
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Accuracy (0 to 1) of a model with a setting: mean of n seeds, 95 % interval (None for one seed)."""
+    """The mean accuracy (0 to 1) of a model with a setting.
+
+    `values` are the accuracies of the seeds; `low` and `high` the 95 % interval, None for one seed.
+    """
 
     model: str
     setting: str
     test_set: str
-    n: int
+    values: tuple[float, ...]
     mean: float
     low: float | None
     high: float | None
 
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """A setting's accuracy less that of `off` (-1 to 1), its own 95 % interval, p with Holm's correction.
+    """The accuracy of a setting less that of `off` (-1 to 1), its 95 % interval, and p corrected by Holm.
 
-    test : what was taken as random, "seeds and writers" or "seeds and images". Interval and p are None where
-        either of them is only one.
+    `test` says what was taken as random: "seeds and writers" or "seeds and images". Interval and p are None
+    when there is only one of either.
     """
 
     model: str
@@ -100,7 +102,7 @@ class Comparison:
 
 
 def canvas_picture(strokes: Sequence[np.ndarray], side: float) -> np.ndarray:
-    """A digit as a program without framing sees it: its whole canvas shrunk by averaging.
+    """Draw a digit as a program without framing sees it: its whole canvas, shrunk by averaging.
 
     Parameters
     ----------
@@ -124,14 +126,14 @@ def canvas_picture(strokes: Sequence[np.ndarray], side: float) -> np.ndarray:
 
 
 def load_tests(
-    drawn: str, part: str, **where: Any
+    drawn: str | os.PathLike[str], part: str, **where: Any
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-    """Images uint8 (n, 28, 28), labels (n,) and writers (n,) or None of each of `TEST_SETS`.
+    """Load images uint8 (n, 28, 28), labels (n,) and writers (n,) or None of each of `TEST_SETS`.
 
     The canvas is a square from 0 to the file's largest coordinate. `where` is as in `datasets.load`.
-    Raises InputError where there are no such data.
+    Raises InputError when there are no such data.
     """
-    drawings = datasets.load_drawings(drawn)
+    drawings = load_drawings(drawn)
     # Drawings that were imported as pictures have no strokes, so nothing to draw again.
     inked = np.array([any(len(stroke) for stroke in digit) for digit in drawings.strokes], dtype=bool)
     side = max((float(stroke.max(initial=1)) for digit in drawings.strokes for stroke in digit), default=1.0)
@@ -139,7 +141,7 @@ def load_tests(
         inked &= drawings.is_test.astype(bool) == (part == "test")
     if not inked.any():
         raise InputError(f"{drawn} holds no strokes to test on.")
-    drawings = datasets.select(drawings, inked)
+    drawings = select(drawings, inked)
     framed = np.stack([frame_strokes(digit) for digit in drawings.strokes])
     canvas = np.stack([canvas_picture(digit, side) for digit in drawings.strokes])
     test_set = datasets.load("test", **where)
@@ -151,10 +153,10 @@ def load_tests(
 
 
 def outcome(read: np.ndarray, labels: np.ndarray, writers: np.ndarray | None) -> dict[str, Any]:
-    """What a row keeps of one test set, for JSON: `accuracy`, `count`, and what the comparison pairs.
+    """Return what a row keeps of one test set: `accuracy`, `count`, and what comparisons need.
 
-    That is `writers`, [right answers, drawings] of each, where there are two or more, else `wrong`, the
-    indices of the images read wrong.
+    That is `writers`, with [right answers, drawings] of each, when there are two or more. Otherwise it is
+    `wrong`, the indices of the images read wrong.
     """
     right = read == labels
     result: dict[str, Any] = {"accuracy": float(right.mean()), "count": len(right)}
@@ -165,7 +167,7 @@ def outcome(read: np.ndarray, labels: np.ndarray, writers: np.ndarray | None) ->
 
 
 def planned(arguments: Any) -> list[dict[str, Any]]:
-    """The trainings of an experiment, each as the entries of its row that identify it; seed by seed."""
+    """List the trainings of an experiment, seed by seed: of each, the entries of its row that identify it."""
     if not arguments.drawn:
         raise InputError("wanted --drawn FILE, recorded strokes to test on.")
     if not Path(arguments.drawn).is_file():
@@ -173,89 +175,83 @@ def planned(arguments: Any) -> list[dict[str, Any]]:
     content = Path(arguments.drawn).read_bytes()
     shared = {name: getattr(arguments, name) for name in ("dataset", "limit", "drawn_part")}
     shared.update(drawn=Path(arguments.drawn).name, drawn_sha256=hashlib.sha256(content).hexdigest()[:16])
-    shared["ranges"] = {**RANGES, **STYLES}
+    shared["ranges"] = RANGES | {name: style.probability for name, style in STYLES.items()}
     chosen = {"ann": {"epochs": arguments.epochs}, "svm": {"copies": arguments.copies}}
+    seeds = {"ann": arguments.seeds, "svm": arguments.svm_seeds}
     trainings = []
-    for seed in range(max(arguments.seeds, arguments.svm_seeds)):
+    for seed in range(max(seeds.values())):
         for model, trainer in TRAINERS.items():
-            config = {name: value for name, value in trainer.CONFIG.items() if name not in LEFT_OUT}
+            config = trainer.Config(**chosen[model]).values()
+            config = {name: value for name, value in config.items() if name not in LEFT_OUT}
             for setting, (strength, parts) in SETTINGS.items():
                 # Without augmentation nothing in an SVM is random.
-                if seed < (arguments.seeds if model == "ann" else arguments.svm_seeds if strength else 1):
+                if seed < (1 if (model, setting) == ("svm", "off") else seeds[model]):
                     training = {"model": model, "setting": setting, "seed": seed, "strength": strength}
-                    training["parts"] = list(parts)
-                    trainings.append({**training, **shared, "config": {**config, **chosen[model]}})
+                    trainings.append({**training, "parts": list(parts), **shared, "config": config})
     return trainings
 
 
 def is_same(row: Mapping[str, Any], training: Mapping[str, Any], names: Collection[str]) -> bool:
-    """Whether a row and a planned training agree in the named entries, and in their configuration.
+    """Say whether a row and a planned training agree in the named entries and in their configuration.
 
-    Options that only one of them knows make no difference: a later version's new ones are off by default.
+    Options that only one of them has make no difference: a later version's new ones are off by default.
     """
     options = {name: value for name, value in training["config"].items() if name in row["config"]}
     return all(row.get(name) == training[name] for name in names) and options.items() <= row["config"].items()
 
 
 def is_done(training: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether one of the rows is that of the training."""
+    """Say whether one of the rows is that of the training."""
     return any(is_same(row, training, set(training) - {"config"}) for row in rows)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Every row of a `results.jsonl`, [] where there is no such file; a line cut short is left out."""
-    rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []:
-        with suppress(ValueError):
-            rows.append(json.loads(line))
-    return [row for row in rows if "tests" in row]
+    """Read every row of a `results.jsonl`; [] when there is no such file."""
+    return [row for row in read_lines(path) if {"model", "setting", "seed", "config", "tests"} <= set(row)]
 
 
 def load_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The rows of the largest experiment in a `results.jsonl`: the same data, one configuration a model.
+    """Read the rows of the largest experiment in a `results.jsonl`: one data set, one configuration a model.
 
-    A quick look in the same folder thus changes nothing. [] where there is no such file.
+    So a quick look in the same folder changes nothing. [] when there is no such file.
     """
     rows = _most_frequent(read_rows(path), SHARED)
     return [row for m in MODELS for row in _most_frequent([r for r in rows if r["model"] == m], ["config"])]
 
 
 def _most_frequent(rows: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows that have the named entries in common with the most others; of equally many, the latest."""
+    """Return the rows that share the named entries with the most others; the latest of equally many."""
     keys = [json.dumps([row.get(name) for name in names], sort_keys=True) for row in rows]
     counts = Counter(reversed(keys))
     return [row for row, key in zip(rows, keys, strict=True) if key == max(counts, key=counts.__getitem__)]
 
 
 def _by_seed(rows: Sequence[Mapping[str, Any]], model: str, setting: str) -> dict[int, Mapping[str, Any]]:
-    """One row a seed, in the order of the seeds."""
+    """Return one row a seed, in the order of the seeds."""
     found = {row["seed"]: row for row in rows if (row["model"], row["setting"]) == (model, setting)}
     return dict(sorted(found.items()))
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[Mean]:
-    """Mean accuracy over the seeds, and its 95 % interval (Student's t), wherever there are rows."""
+    """Return the mean accuracy over the seeds, and its 95 % interval, wherever there are rows."""
     from scipy import stats
 
     means = []
-    for model in MODELS:
-        for setting in SETTINGS:
-            done = _by_seed(rows, model, setting).values()
-            for test_set in TEST_SETS if done else ():
-                values = np.array([row["tests"][test_set]["accuracy"] for row in done])
-                n, mean = len(values), float(values.mean())
-                low = high = None
-                if n > 1:
-                    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5)
-                    low, high = mean - half, mean + half
-                means.append(Mean(model, setting, test_set, n, mean, low, high))
+    for model, setting, test_set in itertools.product(MODELS, SETTINGS, TEST_SETS):
+        done = _by_seed(rows, model, setting).values()
+        values = tuple(row["tests"][test_set]["accuracy"] for row in done)
+        if values:
+            n, mean = len(values), float(np.mean(values))
+            half = float(stats.t.ppf(0.975, n - 1) * stats.sem(values)) if n > 1 else None
+            ends = (None, None) if half is None else (mean - half, mean + half)
+            means.append(Mean(model, setting, test_set, values, mean, *ends))
     return means
 
 
 def compare(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
-    """Every setting against `off`, paired over the seeds and over the writers, or images, of each test set.
+    """Compare every setting with `off`, paired over the seeds and over the writers or images of a test set.
 
-    An SVM without augmentation is one machine: it is every seed's partner.
+    An SVM without augmentation is the same for every seed: it is every seed's partner.
     """
     comparisons = []
     for model in MODELS:
@@ -268,17 +264,16 @@ def compare(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
             for test_set in TEST_SETS if pairs else ():
                 tests = [(row["tests"][test_set], partner["tests"][test_set]) for row, partner in pairs]
                 differences = np.array([_right(one)[0] - _right(other)[0] for one, other in tests])
-                figures = paired_test(differences, _right(tests[0][0])[1])
+                numbers = paired_test(differences, _right(tests[0][0])[1])
                 units = "writers" if "writers" in tests[0][0] else "images"
-                own.append(Comparison(model, setting, test_set, *figures, f"seeds and {units}"))
-        tested = [comparison for comparison in own if comparison.p is not None]
-        corrected = iter(holm([comparison.p or 0.0 for comparison in tested]))
+                own.append(Comparison(model, setting, test_set, *numbers, f"seeds and {units}"))
+        corrected = iter(holm([c.p for c in own if c.p is not None]))
         comparisons += [c if c.p is None else replace(c, p=next(corrected)) for c in own]
     return comparisons
 
 
 def _right(test: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Right answers and number of images of each writer, (u,) both; without writers of each image."""
+    """Return right answers and images of each writer, both (u,); without writers, of each image."""
     if "writers" in test:
         right, counts = np.array([test["writers"][name] for name in sorted(test["writers"])], dtype=float).T
         return right, counts
@@ -290,16 +285,16 @@ def _right(test: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 def paired_test(
     differences: np.ndarray, counts: np.ndarray
 ) -> tuple[float, float | None, float | None, float | None]:
-    """Difference of accuracies, low and high end of its 95 % interval, p: seeds and units both random.
+    """Return the difference of accuracies, its 95 % interval and p; seeds and units are both random.
 
-    The variance of a mean over two crossed random factors is at most the sum of the two that one finds with
-    either factor alone; that sum, with Satterthwaite's degrees of freedom, is Clark's min F' (a t here).
-    Writers with more drawings count more, as in the accuracy (linearised ratio: W. Cochran, Sampling
+    The variance of a mean over two crossed random factors is at most the sum of the two variances that either
+    factor alone gives. That sum, with Satterthwaite's degrees of freedom, is Clark's min F' (a t here).
+    Writers with more drawings count more, as they do in the accuracy (linearised ratio: W. Cochran, Sampling
     techniques, 1977, chapter 6).
 
     Parameters
     ----------
-    differences : (seeds, u), by how many more images of a unit, a writer or an image, are read right.
+    differences : (seeds, u), how many more images of a unit (a writer or an image) are read right.
     counts : (u,), images of each unit.
     """
     from scipy import stats
@@ -310,18 +305,18 @@ def paired_test(
     if min(seeds, units) < 2:
         return difference, None, None, None
     residuals = (differences.mean(axis=0) - difference * counts) / counts.mean()
-    parts = np.array([by_seed.var(ddof=1) / seeds, residuals.var(ddof=1) / units])
-    variance = parts.sum()
-    if variance == 0:  # not one image is read otherwise by any seed
+    parts = np.array([stats.sem(by_seed), stats.sem(residuals)]) ** 2
+    error = float(parts.sum() ** 0.5)
+    if error == 0:  # every seed reads every image as the others do
         return difference, difference, difference, float(difference == 0)
-    freedom = variance**2 / (parts**2 / (seeds - 1, units - 1)).sum()
-    half = float(stats.t.ppf(0.975, freedom) * variance**0.5)
-    p = float(2 * stats.t.sf(abs(difference) / variance**0.5, freedom))
+    freedom = error**4 / (parts**2 / (seeds - 1, units - 1)).sum()
+    half = float(stats.t.ppf(0.975, freedom) * error)
+    p = float(2 * stats.t.sf(abs(difference) / error, freedom))
     return difference, difference - half, difference + half, p
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p corrected for their number (S. Holm: A simple sequentially rejective test procedure, 1979)."""
+    """Correct p for their number (S. Holm: A simple sequentially rejective test procedure, 1979)."""
     order = np.argsort(p_values, kind="stable")
     corrected = np.empty(len(order))
     corrected[order] = np.maximum.accumulate(np.array(p_values)[order] * np.arange(len(order), 0, -1))
@@ -329,149 +324,51 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def tables(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Means, then differences from `off`, as text of up to 105 columns."""
-    means: dict[tuple[str, str], list[str]] = {}
-    differences: dict[tuple[str, str], list[str]] = {}
-    for m in summarise(rows):
-        spread = "" if m.high is None else f" ± {100 * (m.high - m.mean):.2f}"
-        means.setdefault((m.model, m.setting), [f"{m.n:>5}"]).append(f"{100 * m.mean:.2f}{spread}")
-    for c in compare(rows):
-        spread = "" if c.high is None else f" ± {100 * (c.high - c.difference):.2f}"
-        p = "" if c.p is None else " p<0.001" if c.p < 0.001 else f" p={c.p:.3f}"
-        cells = differences.setdefault((c.model, c.setting), means[c.model, c.setting][:1])
-        cells.append(f"{100 * c.difference:+.2f}{spread}{p}")
+    """Write the means, then the differences from `off`, as text of up to 105 columns."""
+    means, comparisons = summarise(rows), compare(rows)
     lines = ["Right answers in %: mean over the seeds ± its 95 % interval (Student's t)"]
-    lines += _table(means)
-    if differences:
+    lines += _table(means, means, lambda m: _percent(m.mean, m.high))
+    if comparisons:
         lines += [
             "",
             "Less those of off ± the 95 % interval, taking seeds and writers (test split: images) as random",
         ]
         lines += ["(Clark's min F'); p with Holm's correction over the comparisons of a model"]
-        lines += _table(differences)
+        lines += _table(comparisons, means, lambda c: _percent(c.difference, c.high, "+") + _p(c.p))
     return "\n".join(lines)
 
 
-def _table(cells: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
-    """Lines of a table whose first cell is narrow, with a head; the keys are model and setting."""
-    head = f"{'':5}{'setting':23}seeds" + "".join(f"{title:>24}" for title in TEST_SETS.values())
-    return [head] + [
-        f"{MODELS[model][0]:5}{setting:23}{first}" + "".join(f"{cell:>24}" for cell in others)
-        for (model, setting), (first, *others) in cells.items()
-    ]
+def _table(entries: Sequence[Any], means: Sequence[Mean], cell: Callable[[Any], str]) -> list[str]:
+    """Lay out means or comparisons: a line for each model and setting, a column for each test set."""
+    seeds = {(mean.model, mean.setting): mean.n for mean in means}
+    lines = [f"{'':5}{'setting':23}seeds" + "".join(f"{title:>24}" for title in TEST_SETS.values())]
+    for (model, setting), row in itertools.groupby(entries, lambda entry: (entry.model, entry.setting)):
+        start = f"{MODELS[model]:5}{setting:23}{seeds[model, setting]:>5}"
+        lines.append(start + "".join(f"{cell(entry):>24}" for entry in row))
+    return lines
 
 
-def plot(
-    rows: Sequence[Mapping[str, Any]],
-    path: str | os.PathLike[str],
-    words: Mapping[str, str] | None = None,
-) -> None:
-    """Write the plot, a panel a test set, in the format of the path's suffix: .png, .svg or .pdf.
-
-    `words` translates any of `TEXTS`. Raises InputError for another suffix.
-    """
-    from matplotlib.figure import Figure
-
-    form = Path(path).suffix[1:]
-    if form not in ("png", "svg", "pdf"):
-        raise InputError(f"wanted a plot named .png, .svg or .pdf; got {path}.")
-    said = {text: text for text in TEXTS} | dict(words or {})
-    figure = Figure(figsize=(12.5, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(TEST_SETS))
-    means = summarise(rows)
-    places = list(SETTINGS)
-    for axes, (test_set, title) in zip(panels, TEST_SETS.items(), strict=True):
-        for side, (model, (name, colour)) in zip((-0.11, 0.11), MODELS.items(), strict=True):
-            own = [m for m in means if (m.model, m.test_set) == (model, test_set)]
-            if not own:
-                continue
-            singles = [row for row in rows if row["model"] == model]
-            axes.plot(
-                [places.index(row["setting"]) + 2 * side for row in singles],
-                [100 * row["tests"][test_set]["accuracy"] for row in singles],
-                "o",
-                color=colour,
-                alpha=0.3,
-                markersize=5,
-                markeredgewidth=0,
-            )
-            axes.errorbar(
-                [places.index(m.setting) + side for m in own],
-                [100 * m.mean for m in own],
-                yerr=[100 * (m.high - m.mean) if m.high is not None else np.nan for m in own],
-                fmt="D",
-                color=colour,
-                markersize=5,
-                capsize=4,
-                linewidth=1.6,
-                label=said[name],
-            )
-        axes.set_title(said[title], loc="left", fontsize=11, color=INK)
-        axes.set_xticks(range(len(places)), [textwrap.fill(said[text], 11) for text in places], fontsize=8)
-        axes.set_xlim(-0.5, len(places) - 0.5)
-        axes.set_ylim(max(axes.get_ylim()[0], 0), min(axes.get_ylim()[1], 100))
-        axes.grid(axis="y", color=GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel(said["right answers in %"])
-    handles, labels = panels[0].get_legend_handles_labels()
-    style: dict[str, Any] = {"ncols": 2, "frameon": False, "fontsize": 9.5, "title_fontsize": 8.5}
-    figure.legend(handles, labels, title=said[LEGEND], loc="outside lower center", **style)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=150)
-    write_safely(path, buffer.getvalue())
+def _percent(value: float, high: float | None, sign: str = "") -> str:
+    return f"{100 * value:{sign}.2f}" + ("" if high is None else f" ± {100 * (high - value):.2f}")
 
 
-def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a row to a file of them, in one write to its end: lines of several processes do not mix."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        os.write(descriptor, (json.dumps(row) + "\n").encode())
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def claimed(folder: Path, training: Mapping[str, Any]) -> Iterator[Path | None]:
-    """The lock file of a training while this process holds it; None where another process does.
-
-    The system releases a lock with its process, however that ends: none is ever stale. Windows has no such
-    locks: there, one process is to do the work.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        fcntl = None  # type: ignore[assignment]
-
-    text = json.dumps(training, sort_keys=True)
-    name = f"{training['model']}-{training['seed']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.lock"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / name, "w") as file:
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield folder / name
+def _p(p: float | None) -> str:
+    return "" if p is None else " p<0.001" if p < 0.001 else f" p={p:.3f}"
 
 
 def measure(training: Mapping[str, Any], data: Sequence[Any], *, quiet: bool) -> dict[str, Any]:
-    """Train and test on `data`: fitting split, choosing split, and what `load_tests` gives.
+    """Train and test on `data`: the training split, the validation split, and what `load_tests` returns.
 
-    Returns the row: the training's entries, `images` (fitted), `seconds`, `finished`, `versions` and `tests`.
+    Returns the row: the training's entries, `images` (of the training split), `seconds`, `finished`,
+    `versions` and `tests`.
     """
     train_set, validation_set, tests = data
+    trainer = TRAINERS[training["model"]]
     parts = ",".join(training["parts"]) or "all"
-    run = Run("augmentation", training, quiet=quiet, directory=False)
+    config = trainer.Config(**training["config"], augment=training["strength"], augment_parts=parts)
     started = time.perf_counter()
-    model, _ = TRAINERS[training["model"]].train(
-        train_set,
-        validation_set,
-        seed=training["seed"],
-        run=run,
-        **{**training["config"], "augment": training["strength"], "augment_parts": parts},
-    )
+    with Run("augmentation", training, quiet=quiet, directory=False) as run:
+        model, _ = trainer.train(train_set, validation_set, config, seed=training["seed"], run=run)
     seconds = time.perf_counter() - started
     return {
         **training,
@@ -483,71 +380,56 @@ def measure(training: Mapping[str, Any], data: Sequence[Any], *, quiet: bool) ->
     }
 
 
-def main(argv: list[str] | None = None) -> None:
+def _parser() -> commandline.Parser:
     parser = commandline.Parser(__doc__)
-    parser.add_argument(
-        "--drawn", metavar="FILE", help="recorded strokes to test on, .npz: cannot be left out"
-    )
-    parser.add_argument(
-        "--drawn-part",
-        choices=("test", "validation", "all"),
-        default="test",
-        help="which part of recorded strokes that have one for choosing and one for testing",
-    )
-    commandline.add_data_flags(parser)
+    add = parser.add_argument
+    add("--drawn", metavar="FILE", help="recorded strokes to test on, .npz; required")
+    parts = ("test", "validation", "all")
+    add("--drawn-part", choices=parts, default="test", help="of recorded strokes that have parts")
+    datasets.add_flags(parser)
     number: dict[str, Any] = {"type": commandline.positive_int, "metavar": "N"}
-    parser.add_argument("--models", nargs="+", choices=MODELS, help="which to train (default: both)")
-    parser.add_argument("--seeds", **number, default=5, help="trainings of the ANN with each setting")
-    parser.add_argument("--svm-seeds", **number, default=3, help="of the SVM; one where nothing is random")
-    parser.add_argument("--epochs", **number, default=4, help="of the ANN")
-    parser.add_argument(
-        "--copies", **number, default=train_svm.CONFIG["copies"], help="variants of each image for the SVM"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/augmentation"), metavar="DIR", help="the results' folder"
-    )
-    parser.add_argument("--quiet", action="store_true", help="print the tables alone")
-    arguments = parser.parse_args(argv)
+    add("--models", nargs="+", choices=MODELS, help="which to train (default: both)")
+    add("--seeds", **number, default=5, help="trainings of the ANN with each setting")
+    add("--svm-seeds", **number, default=3, help="of the SVM; without augmentation, one is enough")
+    add("--epochs", **number, default=4, help="of the ANN")
+    add("--copies", **number, default=train_svm.Config.copies, help="variants of each image for the SVM")
+    add("--output", type=Path, default=Path("runs/augmentation"), metavar="DIR", help="the results' folder")
+    add("--quiet", action="store_true", help="print the tables only")
+    return parser
 
-    record = arguments.output / "results.jsonl"
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = _parser().parse_args(argv)
+    record, picture = arguments.output / "results.jsonl", arguments.output / "augmentation.png"
     everything = planned(arguments)
     wanted = [training for training in everything if training["model"] in (arguments.models or MODELS)]
-    where = {name: getattr(arguments, name) for name in ("dataset", "data", "limit")}
-    data: list[Any] = []
-    for index, training in enumerate(wanted, 1):
-        if is_done(training, read_rows(record)):
-            continue
-        if not data:
-            tests = load_tests(arguments.drawn, arguments.drawn_part, **where)
-            data += [datasets.load("train", **where), datasets.load("validation", **where), tests]
-        with claimed(arguments.output / "locks", training) as lock:
-            # Whoever held the lock until now may have finished it.
-            if lock is None or is_done(training, read_rows(record)):
-                continue
-            title = f"{MODELS[training['model']][0]}, {training['setting']}, seed {training['seed']}"
-            if not arguments.quiet:
-                print(f"{title} ({index} of {len(wanted)})", flush=True)
-            row = measure(training, data, quiet=arguments.quiet)
-            append(record, row)
-            with suppress(OSError):  # Windows keeps open files
-                lock.unlink()
+    check_writable(record)
+    rows = read_rows(record)
+    left = [(n, training) for n, training in enumerate(wanted, start=1) if not is_done(training, rows)]
+    if left:
+        where = {name: getattr(arguments, name) for name in ("dataset", "data", "limit")}
+        tests = load_tests(arguments.drawn, arguments.drawn_part, **where)
+        data = [datasets.load("train", **where), datasets.load("validation", **where), tests]
+    for number, training in left:
+        title = f"{MODELS[training['model']]}, {training['setting']}, seed {training['seed']}"
+        if not arguments.quiet:
+            print(f"{title} ({number} of {len(wanted)})", flush=True)
+        row = measure(training, data, quiet=arguments.quiet)
+        append_line(record, row)
         if not arguments.quiet:
             right = [f"{TEST_SETS[name]} {test['accuracy']:.2%}" for name, test in row["tests"].items()]
             print(f"{title}: {', '.join(right)}; {row['seconds']:.0f} s\n", flush=True)
 
-    rows = [
-        row
-        for row in read_rows(record)
-        if any(is_same(row, training, ("model", *SHARED)) for training in everything)
-    ]
-    left = sum(not is_done(training, rows) for training in wanted)
-    if rows:
-        print(tables(rows))
-        plot(rows, arguments.output / "augmentation.png")
-        if not arguments.quiet:
-            print(f"\nPlot: {commandline.shown(arguments.output / 'augmentation.png')}")
-    if left:
-        print(f"\nOther processes are at {left} of the trainings: the same command later shows them too.")
+    from toolkit import figures
+
+    names = ("model", *SHARED)
+    rows = [row for row in read_rows(record) if any(is_same(row, training, names) for training in everything)]
+    print(tables(rows))
+    words = {**MODELS, **TEST_SETS}
+    figure = figures.augmentation(summarise(rows), label=lambda text: words.get(text, text))
+    figures.save(figure, picture)
+    if not arguments.quiet:
+        print(f"\nPlot: {commandline.shown(picture)}")
 
 
 if __name__ == "__main__":

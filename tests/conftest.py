@@ -11,21 +11,24 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# The tests share the processor: libraries that take all cores each would slow one another down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A test's run is nobody's business but the test's.
 os.environ["WANDB_MODE"] = "offline"
 os.environ.pop("WANDB_API_KEY", None)
 
 
 class Script:
-    """Runs the toolkit's scripts as a person does, in a folder of their own."""
+    """Run the toolkit's scripts as a person does, in a folder of their own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
+        self.folder, self.root = folder, root
 
     def arguments(self, *words: object) -> list[str]:
+        """Return the command that runs a script, or a module, or code that follows a "-c"."""
         script = str(words[0])
-        where = [str(ROOT / script)] if script.endswith(".py") else ["-m", script]
-        return [sys.executable, *where, *map(str, words[1:])]
+        where = [str(self.root / script)] if script.endswith(".py") else ["-m", script]
+        return [sys.executable, *([script] if script == "-c" else where), *map(str, words[1:])]
 
     def __call__(
         self, *words: object, status: int = 0, **environment: str
@@ -33,7 +36,7 @@ class Script:
         done = subprocess.run(
             self.arguments(*words),
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env={**os.environ, "PYTHONPATH": str(self.root), **environment},
             capture_output=True,
             text=True,
             timeout=300,
@@ -75,28 +78,26 @@ def silent_run():
 def softmax_model(digits_train, digits_validation):
     import train_softmax
 
-    return train_softmax.train(digits_train, digits_validation, seed=0, run=silent_run(), epochs=10)[0]
+    return train_softmax.train(
+        digits_train, digits_validation, train_softmax.Config(epochs=10), seed=0, run=silent_run()
+    )[0]
 
 
 @pytest.fixture(scope="session")
 def ann_model(digits_train, digits_validation):
     import train_ann
 
-    config = {
-        "conv_channels": [8, 16],
-        "convs_per_stage": 1,
-        "head": "flatten",
-        "epochs": 8,
-        "batch_size": 32,
-    }
-    return train_ann.train(digits_train, digits_validation, seed=0, run=silent_run(), **config)[0]
+    config = train_ann.Config(conv_channels=(8, 16), convs_per_stage=1, epochs=8, batch_size=32)
+    return train_ann.train(digits_train, digits_validation, config, seed=0, run=silent_run())[0]
 
 
 @pytest.fixture(scope="session")
 def svm_model(digits_train, digits_validation):
     import train_svm
 
-    return train_svm.train(digits_train, digits_validation, seed=0, run=silent_run(), jobs=1)[0]
+    return train_svm.train(
+        digits_train, digits_validation, train_svm.Config(jobs=1), seed=0, run=silent_run()
+    )[0]
 
 
 @pytest.fixture(params=["softmax", "ann", "svm"])

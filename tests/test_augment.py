@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from ann import to_tensor
-from classifier import InputError
-from toolkit.augment import RANGES, _grow, augment, parts_of
+from toolkit import augment as module
+from toolkit import handwriting
+from toolkit.augment import AUGMENTATIONS, RANGES, _grow, augment, parts_of
+from toolkit.files import InputError
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -57,6 +59,14 @@ def test_ink_grows_as_by_max_pooling(batch, reach):
         torch.testing.assert_close(_grow(images, reach), pooled, rtol=0, atol=0)
 
 
+def test_elastic_bends_by_bicubic_interpolation():
+    batch = module.Batch(torch.zeros(6, 1, 28, 28), None)
+    module.elastic(batch, module.Draw(3, "elastic", 6, batch.images.device), 0.5)
+    control = module.Draw(3, "elastic", 6, batch.images.device).normal(2, 5, 5) * 0.5
+    bend = torch.nn.functional.interpolate(control, (28, 28), mode="bicubic", align_corners=True)
+    torch.testing.assert_close(batch.bend.permute(0, 3, 1, 2), bend)
+
+
 def test_parts_are_named_with_commas():
     assert parts_of("all") == tuple(RANGES)
     assert parts_of("translation, scale") == ("translation", "scale")
@@ -89,6 +99,54 @@ def test_leaving_a_part_out_changes_no_other_part(batch):
     alone = augment(batch, generator(), parts=["rotation"])
     thickness_off = augment(batch, generator(), parts=["rotation", "style"])
     torch.testing.assert_close(alone, thickness_off)
+
+
+def test_a_new_augmentation_is_one_function_and_one_entry(batch, labels, monkeypatch):
+    before = augment(batch, generator(), labels=labels)
+
+    def fade(batch, draw, size):
+        batch.images = batch.images * (1 - draw.between(0, size)).view(-1, 1, 1, 1)
+
+    monkeypatch.setattr(module, "AUGMENTATIONS", {"fade": (fade, 0.5), **AUGMENTATIONS})
+    faded = augment(batch, generator(), labels=labels, parts=["fade"])
+    assert (
+        faded <= augment(batch, generator(), labels=labels, parts=["thickness"], strength=1e-9) + 1e-6
+    ).all()
+    assert not torch.equal(faded, batch)
+    assert "fade" in parts_of("all")
+    # Its random numbers are its own: the others change as before.
+    torch.testing.assert_close(augment(batch, generator(), labels=labels, parts=list(RANGES)), before)
+
+
+def test_every_augmentation_and_every_style_has_random_numbers_of_its_own(batch, labels):
+    streams = [
+        module.Draw(7, name, 4, batch.device).between(0, 1) for name in (*RANGES, "style tail", "style bar")
+    ]
+    assert len({tuple(stream.tolist()) for stream in streams}) == len(streams)
+
+
+def test_a_blot_fills_loops_and_leaves_bays_open():
+    box = torch.zeros(40, 1, 28, 28)
+    box[:, :, 9:19, 9:18] = 1
+    box[:, :, 12:16, 12:15] = 0
+    loop, bay = box.clone(), box.clone()
+    loop[:, :, 12:16, 11:15] = 0
+    bay[:, :, 12:16, 9:15] = 0
+    filled = augment(loop, generator(), parts=["blot"], strength=5)[:, 0, 13:15, 12:14].mean(dim=(1, 2))
+    assert 0.1 < (filled > 0.9).float().mean() < 0.7
+    assert ((filled > 0.9) | (filled < 0.1)).all()
+    assert augment(bay, generator(), parts=["blot"], strength=5)[:, 0, 13:15, 9:12].max() < 0.1
+
+
+def test_a_hook_lengthens_a_stroke_and_does_not_fork_it():
+    line = torch.zeros(300, 1, 28, 28)
+    line[:, :, 6:22, 13:15] = 1
+    change = handwriting.hook(line[:, 0], module.Draw(0, "hook", 300, line.device).between) - line[:, 0]
+    assert (change.sum((1, 2)) > 3).float().mean() > 0.5
+    assert change[:, 12:16].abs().max() < 0.5
+    # Neither a V nor a Y: the new ink lies beyond an end, not beside the stroke.
+    beside = change[:, 8:20].sum((1, 2))
+    assert (beside < 0.35 * change.sum((1, 2)) + 1).all()
 
 
 def test_styles_are_given_to_their_digits_only(batch, labels):
@@ -129,6 +187,19 @@ def test_an_unknown_part_is_refused(batch):
 def test_variants_of_blank_paper_are_blank():
     blank = torch.zeros(3, 1, 28, 28)
     assert not augment(blank, generator()).any()
+
+
+@pytest.mark.parametrize("name", ["x.xyz", "sheet", "."])
+def test_a_sheet_that_cannot_be_written_is_refused_before_any_work(script, name):
+    said = script("toolkit.augment", "--data", "nowhere", "--output", name, status=2).stderr
+    assert "wanted a picture that ends in .png" in said
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "sentence"), [("--strength", "nan", "strength"), ("--parts", "x", "unknown")]
+)
+def test_a_wrong_flag_is_refused_before_any_work(script, flag, value, sentence):
+    assert sentence in script("toolkit.augment", "--data", "nowhere", flag, value, status=2).stderr
 
 
 def test_the_sheet_is_drawn(script):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from conftest import ROOT
 from experiments import augmentation as experiment
-from toolkit.augment import RANGES, STYLES
-from toolkit.datasets import Drawings, save_drawings
+from toolkit import figures
+from toolkit.augment import RANGES
+from toolkit.config import option
+from toolkit.drawings import Drawings, save_drawings
+from toolkit.handwriting import STYLES
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +182,8 @@ def test_the_test_sets(drawn):
 def test_drawings_without_strokes_are_left_out(tmp_path):
     images = np.zeros((2, 28, 28), np.uint8)
     save_drawings(
-        tmp_path / "d.npz", Drawings([[], [np.array([[3, 4]])]], np.array([1, 2]), np.zeros(2), images=images)
+        tmp_path / "d.npz",
+        Drawings([[], [np.array([[3, 4]])]], np.array([1, 2]), np.zeros(2, np.uint8), images=images),
     )
     tests = experiment.load_tests(tmp_path / "d.npz", "test", dataset="digits", limit=50)
     assert tests["canvas"][1].tolist() == [2]
@@ -194,14 +195,14 @@ def lab(monkeypatch, drawn, tmp_path):
     trained = []
 
     def trainer(model):
-        def train(train_set, validation_set, *, seed, run, **config):
+        def train(train_set, validation_set, config, *, seed, run):
             if len(trained) == getattr(lab, "stop_after", None):
                 raise KeyboardInterrupt
             trained.append((model, seed, config))
             answers = np.random.default_rng(len(trained))
             return SimpleNamespace(predict=lambda images: answers.integers(0, 10, len(images))), {}
 
-        return SimpleNamespace(CONFIG=experiment.TRAINERS[model].CONFIG, train=train)
+        return SimpleNamespace(Config=experiment.TRAINERS[model].Config, train=train)
 
     def call(*words):
         common = ["--dataset", "digits", "--limit", "50", "--seeds", "2", "--svm-seeds", "1"]
@@ -218,16 +219,17 @@ def test_what_is_done_is_not_done_again(lab, capsys):
     lab.call()
     assert len(lab.trained) == 5 * 2 + 5
     configs = [config for model, seed, config in lab.trained if (model, seed) == ("ann", 0)]
-    assert [config["augment"] for config in configs] == [0, 1, 0.33, 0.67, 1]
-    assert configs[1]["augment_parts"] == "translation,scale"
-    assert {config["epochs"] for config in configs} == {4}
+    assert [config.augment for config in configs] == [0, 1, 0.33, 0.67, 1]
+    assert configs[1].augment_parts == "translation,scale"
+    assert {config.epochs for config in configs} == {4}
     rows = experiment.load_rows(lab.record)
     assert len(rows) == 15
     kept = {"images": 50, "limit": 50, "dataset": "digits", "drawn": "drawn.npz", "drawn_part": "test"}
     assert kept.items() <= rows[0].items()
     assert {"seconds", "versions", "finished", "config"} <= set(rows[0])
-    assert (rows[4]["parts"], rows[4]["ranges"]) == (list(RANGES), {**RANGES, **STYLES})
-    assert not list((lab.out / "locks").iterdir())
+    sizes = RANGES | {name: style.probability for name, style in STYLES.items()}
+    assert (rows[4]["parts"], rows[4]["ranges"]) == (list(RANGES), sizes)
+    assert sorted(path.name for path in lab.out.iterdir()) == ["augmentation.png", "results.jsonl"]
     capsys.readouterr()
     lab.call("--quiet")
     assert len(lab.trained) == 15
@@ -261,11 +263,21 @@ def test_rows_of_other_settings_are_ignored(lab, capsys, monkeypatch):
     rows = experiment.load_rows(lab.record)
     assert len(rows) == 15
     assert {r["config"].get("epochs") for r in rows} == {4, None}
+
     # An option that came later, and is off by default, makes nothing old; another default does.
-    experiment.TRAINERS["ann"].CONFIG = {**experiment.TRAINERS["ann"].CONFIG, "new_option": 0}
+    @dataclass(frozen=True)
+    class Later(experiment.TRAINERS["ann"].Config):
+        new_option: int = option(0, "of a later version")
+
+    experiment.TRAINERS["ann"].Config = Later
     lab.call()
     assert len(lab.trained) == 30
-    experiment.TRAINERS["ann"].CONFIG = {**experiment.TRAINERS["ann"].CONFIG, "learning_rate": 0.5}
+
+    @dataclass(frozen=True)
+    class Latest(Later):
+        learning_rate: float = option(0.5, "with another default")
+
+    experiment.TRAINERS["ann"].Config = Latest
     lab.call()
     assert len(lab.trained) == 40
     # So do other ranges of the augmentation.
@@ -274,46 +286,30 @@ def test_rows_of_other_settings_are_ignored(lab, capsys, monkeypatch):
     assert len(lab.trained) == 45
 
 
-def test_a_training_is_left_to_the_process_that_is_at_it(lab, capsys):
-    words = [
-        "--drawn",
-        str(lab.drawn),
-        "--dataset",
-        "digits",
-        "--limit",
-        "50",
-        "--seeds",
-        "2",
-        "--svm-seeds",
-        "1",
-    ]
-    names = ("drawn", "dataset", "limit", "seeds", "svm_seeds")
-    arguments = SimpleNamespace(**dict(zip(names, [words[1], "digits", 50, 2, 1], strict=True)))
-    arguments.drawn_part, arguments.epochs, arguments.copies = "test", 4, 2
-    training = experiment.planned(arguments)[3]
-    code = (
-        "import json, sys, time; from experiments import augmentation as e\n"
-        "from pathlib import Path\n"
-        "with e.claimed(Path(sys.argv[1]), json.loads(sys.argv[2])) as lock:\n"
-        "    print(lock, flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(lab.out / "locks"), json.dumps(training)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout.readline().strip().endswith(".lock")
+def test_a_full_disk_leaves_whole_rows_and_the_experiment_goes_on(lab):
+    resource = pytest.importorskip("resource")
+    lab.stop_after = 4
+    with pytest.raises(KeyboardInterrupt):
         lab.call()
-        assert len(lab.trained) == 14
-        assert "Other processes are at 1 of the trainings" in capsys.readouterr().out
-        process.kill()
-    # Killed, it left its lock file, which nobody holds.
-    assert list((lab.out / "locks").iterdir())
+    whole, lab.stop_after = lab.record.read_bytes(), None
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow by more than half a row.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + len(whole) // 8, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            lab.call()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert lab.record.read_bytes() == whole
     lab.call()
-    assert len(lab.trained) == 15
-    assert not list((lab.out / "locks").iterdir())
+    assert len(experiment.read_rows(lab.record)) == 15
+
+
+def test_results_that_cannot_be_written_are_refused_before_any_training(lab):
+    lab.record.mkdir(parents=True)
+    with pytest.raises(experiment.InputError, match="not a regular file"):
+        lab.call()
+    assert not lab.trained
 
 
 def test_no_rows_yet(tmp_path):
@@ -321,21 +317,32 @@ def test_no_rows_yet(tmp_path):
     assert experiment.summarise([]) == experiment.compare([]) == []
 
 
-def test_the_plot_is_written_in_the_format_of_its_suffix(tmp_path):
+def test_the_plot_shows_every_text_in_the_readers_words():
+    from matplotlib.text import Text
+
     rows = toy_rows()
-    experiment.plot(rows, tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    words = {text: f"«{index}»" for index, text in enumerate(experiment.TEXTS)}
-    experiment.plot(rows, tmp_path / "a.svg", words)
-    written = (tmp_path / "a.svg").read_text()
-    assert "<svg" in written
-    assert all(
-        f"<!-- {word} -->" in written for word in words.values()
-    )  # each text stands beside its outlines
-    experiment.plot(rows[:1], tmp_path / "a.pdf")
-    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
-    with pytest.raises(experiment.InputError, match="wanted a plot named"):
-        experiment.plot(rows, tmp_path / "a.txt")
+    names = [*experiment.MODELS, *experiment.SETTINGS, *experiment.TEST_SETS]
+    words = {name: f"«{index}»" for index, name in enumerate(names)}
+    # So near to one another that the axis needs decimals.
+    means = [replace(m, mean=0.9 + m.mean / 100, low=None, high=None) for m in experiment.summarise(rows)]
+    means = [replace(m, values=tuple(0.9 + value / 100 for value in m.values)) for m in means]
+    figure = figures.augmentation(means, label=lambda text: words.get(text, text), language="es")
+    figure.draw_without_rendering()
+    shown = {text.get_text() for text in figure.findobj(Text)}
+    assert set(words.values()) <= shown
+    assert any("," in text for text in shown)
+    # A model without a row on a setting leaves a gap.
+    assert len(figures.augmentation(experiment.summarise(rows[:1])).axes) == 3
+
+
+def test_the_plot_holds_means_intervals_and_single_seeds():
+    rows = toy_rows()
+    axes = figures.augmentation(experiment.summarise(rows)).axes[0]
+    mean = next(m for m in experiment.summarise(rows) if (m.model, m.setting) == ("ann", "all"))
+    bars = [segment for drawn in axes.collections for segment in drawn.get_segments() if len(segment)]
+    assert any(np.allclose(bar[:, 0], (mean.low, mean.high)) for bar in bars)
+    singles = [x for line in axes.lines for x in np.asarray(line.get_xdata(), float)]
+    assert all(any(np.isclose(value, x) for x in singles) for value in mean.values)
 
 
 def test_wrong_input_gets_one_sentence(script, drawn, monkeypatch, capsys):
@@ -349,7 +356,7 @@ def test_wrong_input_gets_one_sentence(script, drawn, monkeypatch, capsys):
         with pytest.raises(experiment.InputError, match=sentence):
             experiment.main(["--drawn", name, "--dataset", "digits"])
     for words, sentence in (
-        (["--drawn", "drawn.npz", "--seeds", "0"], "0 is less than 1"),
+        (["--drawn", "drawn.npz", "--seeds", "0"], "0 is not from 1"),
         (["--drawn", "drawn.npz", "--models", "knn"], "invalid choice: 'knn'"),
     ):
         with pytest.raises(SystemExit) as stopped:

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 import capture
 from capture import Recorder, complete, export_pictures, import_sets, load_set, writer_name
-from classifier import ROOT, Classifier, InputError
-from toolkit.datasets import Drawings, load_drawings, load_drawn, save_drawings
+from classifier import ROOT, InputError
+from toolkit import drawings
+from toolkit.drawings import Drawings, load_drawings, load_drawn, save_drawings
 from toolkit.framing import frame_strokes
 
 
 def strokes_of(digit: int, seed: int = 0) -> list[np.ndarray]:
-    """A scribble that is another one for each digit and seed."""
+    """Return a scribble, a different one for each digit and seed."""
     rng = np.random.default_rng((digit, seed))
     return [rng.integers(50, 450, (12, 2)).astype(np.int16) for _ in range(1 + digit % 3)]
 
@@ -28,24 +30,21 @@ def recorder_of(path: Path, writer: str = "me", *, per_digit: int = 2, seed: int
 
 
 def draw(recorder: Recorder, count: int, seed: int = 0) -> list[int]:
-    """Record so many drawings as a person would; the digits that were asked for."""
+    """Record `count` drawings as a person would; return the digits that were asked for."""
     asked = []
     for number in range(count):
         assert recorder.wanted is not None
         asked.append(recorder.wanted)
         strokes = strokes_of(recorder.wanted, seed + number)
-        assert recorder.predict_proba(frame_strokes(strokes)) is None
         recorder.record(strokes)
     return asked
 
 
-def test_it_is_a_classifier_that_has_no_answer(tmp_path):
+def test_it_stands_beside_classifiers_and_has_no_answer(tmp_path):
     recorder = recorder_of(tmp_path / "a.npz")
-    assert isinstance(recorder, Classifier)
-    assert recorder.predict(np.zeros((28, 28), np.uint8)) is None
+    assert recorder.predict_proba(np.zeros((28, 28), np.uint8)) is None
     assert recorder.predict_proba(np.zeros((3, 28, 28), np.uint8)) is None
-    with pytest.raises(ValueError, match="uint8"):
-        recorder.predict_proba(np.zeros((28, 28)))
+    assert recorder.metrics == {}
 
 
 def test_each_drawing_is_saved_when_it_is_confirmed(tmp_path):
@@ -54,7 +53,6 @@ def test_each_drawing_is_saved_when_it_is_confirmed(tmp_path):
     assert not path.exists()
     strokes = strokes_of(recorder.wanted)
     label, image = recorder.wanted, frame_strokes(strokes)
-    recorder.predict_proba(image)
     recorder.record(strokes)
     saved = load_drawings(path)
     assert saved.labels.tolist() == [label]
@@ -130,7 +128,7 @@ def test_what_was_recorded_survives_a_kill(tmp_path):
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, timeout=60)
     assert ended.returncode == -9
     assert recorder_of(tmp_path / "a.npz").counts().sum() == 3
-    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".a.npz.lock", "a.npz"]
 
 
 def test_a_drawing_that_cannot_be_saved_is_not_counted(tmp_path, monkeypatch):
@@ -151,13 +149,57 @@ def test_a_drawing_that_cannot_be_saved_is_not_counted(tmp_path, monkeypatch):
     assert len(recorder.drawings) == 1
 
 
-def test_a_file_that_another_program_changed_is_not_overwritten(tmp_path):
+def test_what_another_program_added_is_kept(tmp_path):
     path = tmp_path / "a.npz"
     one, two = recorder_of(path, "me"), recorder_of(path, "you")
     draw(one, 2)
-    with pytest.raises(InputError, match="another program"):
-        two.record(strokes_of(1))
-    assert load_drawings(path).writers.tolist() == ["me", "me"]
+    draw(two, 1)
+    draw(one, 1)
+    assert load_drawings(path).writers.tolist() == ["me", "me", "you", "me"]
+    assert two.redo()
+    assert load_drawings(path).writers.tolist() == ["me", "me", "me"]
+    assert two.counts().sum() == 0
+
+
+def test_two_programs_that_write_at_once_lose_nothing(tmp_path):
+    """A window records while another program imports again and again."""
+    program = (
+        "import sys\n"
+        f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
+        "from pathlib import Path\n"
+        "from capture import import_sets\n"
+        "from test_capture import draw, recorder_of\n"
+        "print('ready', flush=True)\n"
+        "for number in range(20):\n"
+        "    source = Path(f'source{number}.npz')\n"
+        "    draw(recorder_of(source, 'you'), 1, seed=number)\n"
+        "    assert import_sets(Path('a.npz'), [source])[0] == 1\n"
+    )
+    importing = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    with importing:
+        assert importing.stdout is not None
+        assert importing.stdout.readline() == "ready\n"
+        recorder = recorder_of(tmp_path / "a.npz", "me", per_digit=1000)
+        recorded = 0
+        while importing.poll() is None:
+            draw(recorder, 1, seed=recorded)
+            recorded += 1
+    assert importing.returncode == 0
+    writers = load_drawings(tmp_path / "a.npz").writers.tolist()
+    assert writers.count("you") == 20
+    assert writers.count("me") == recorded > 0
+
+
+def test_a_file_in_use_for_long_is_not_written(tmp_path, monkeypatch):
+    recorder = recorder_of(tmp_path / "a.npz")
+    draw(recorder, 1)
+    monkeypatch.setattr(drawings, "LOCK_TIMEOUT", 0)
+    with FileLock(tmp_path / ".a.npz.lock"), pytest.raises(InputError, match="in use by another program"):
+        recorder.record(strokes_of(1))
+    assert len(recorder.drawings) == 1
+    draw(recorder, 1)
 
 
 def test_files_that_are_not_ours_are_refused_and_left_alone(tmp_path):
@@ -232,6 +274,17 @@ def test_pictures_from_elsewhere_are_framed(tmp_path):
     assert saved.images[0].max() == 255
     assert saved.images[0][0].max() == 0
     assert 15 <= np.count_nonzero(saved.images[0].any(axis=1)) <= 24
+
+
+def test_an_import_leaves_out_and_names_what_cannot_be_read(tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    draw(recorder_of(tmp_path / "a.npz"), 3)
+    export_pictures(load_set(tmp_path / "a.npz"), folder)
+    (folder / "3_x.png").write_text("no picture")
+    assert import_sets(tmp_path / "b.npz", [folder]) == (3, 3)
+    assert "3_x.png is not a picture" in capsys.readouterr().err
+    assert len(load_drawn(folder)) == 3
+    assert np.array_equal(load_drawn(folder).images, load_drawn(tmp_path / "b.npz").images)
 
 
 def test_an_import_that_fails_adds_nothing(tmp_path):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import pickle
+import resource
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
 from ann import ANN
-from classifier import ModelFileError, read_arrays, write_arrays
+from classifier import ModelFileError
 from softmax import Softmax
 from svm import SVM
+from toolkit.files import read_arrays, write_arrays
 
 
 def test_probabilities_and_predictions_agree(model, digits_validation):
@@ -176,3 +178,64 @@ def test_a_crash_while_saving_leaves_the_old_file_whole(softmax_model, tmp_path,
         Softmax().save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_flipped_bit_is_noticed(model, tmp_path):
+    path = tmp_path / "model"
+    model.save(path)
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    for place in np.linspace(start, len(content) - 1, 7).astype(int):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(ModelFileError, match="its arrays are not those that were saved"):
+            type(model).load(path)
+
+
+def test_a_file_that_asks_for_a_huge_network_is_refused_before_it_is_built(tmp_path):
+    """Its weights would take 19 GB; its header and no array take nothing."""
+    path = tmp_path / "model"
+    small = ANN(conv_channels=[4])
+    small.save(path)
+    arrays, header = read_arrays(path)
+    header["config"] |= {"conv_channels": [4096] * 4, "convs_per_stage": 8, "kernel_size": 11}
+    write_arrays(path, arrays, header)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelFileError, match="does not fit"):
+        ANN.load(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+    header["config"] |= {"convs_per_stage": 10**9}
+    write_arrays(path, arrays, header)
+    with pytest.raises(ModelFileError, match="wanted convs_per_stage from 1 to 8"):
+        ANN.load(path)
+
+
+def test_weights_that_overflow_give_valid_probabilities(model, tmp_path, digits_validation):
+    arrays, path = model.arrays(), tmp_path / "model"
+    name = max(arrays, key=lambda name: arrays[name].size)
+    huge = type(model)(**model.config.values())
+    huge.set_arrays({**arrays, name: np.full_like(arrays[name], np.finfo(arrays[name].dtype).max / 2)})
+    huge.save(path)
+    with np.errstate(all="ignore"):
+        probabilities = type(model).load(path).predict_proba(digits_validation.images[:20])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("part", "entry"),
+    [
+        ("metrics", {"unsure_below": "0.9"}),
+        ("metrics", {"unsure_below": 7}),
+        ("metrics", {"unsure_below": None}),
+        ("trained_on", {"count": "many"}),
+        ("trained_on", {"config": 3}),
+    ],
+)
+def test_an_entry_of_another_type_is_refused_when_the_file_is_read(softmax_model, tmp_path, part, entry):
+    path = tmp_path / "model"
+    softmax_model.save(path)
+    arrays, header = read_arrays(path)
+    write_arrays(path, arrays, {**header, part: entry})
+    with pytest.raises(ModelFileError, match=f"damaged: its '({next(iter(entry))}|{part})'"):
+        Softmax.load(path)

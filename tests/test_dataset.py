@@ -1,9 +1,12 @@
-"""The splits, where MNIST is looked for, and the formats of drawings."""
+"""The splits, where MNIST is looked for, and the files of drawings and pictures."""
 
 from __future__ import annotations
 
 import gzip
+import io
+import os
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from PIL import Image
 
 from classifier import InputError
 from toolkit import datasets
-from toolkit.datasets import Drawings, load_drawings, load_drawn, save_drawings
+from toolkit.drawings import Drawings, load_drawings, load_drawn, read_picture, save_drawings
 
 STROKES = [
     [np.array([[0.0, 0], [10, 40]])],
@@ -28,7 +31,7 @@ def drawings():
 
 
 def fake_mnist(folder, *, compressed: bool = False) -> None:
-    """MNIST's four files, of the right sizes, with labels in a cycle and nearly blank images."""
+    """Write MNIST's four files, of the right sizes, with labels in a cycle and nearly blank images."""
     folder.mkdir(parents=True, exist_ok=True)
     for images, labels, count in datasets.MNIST_FILES.values():
         pixels = np.zeros((count, 28, 28), np.uint8)
@@ -114,6 +117,39 @@ def test_damaged_files_of_mnist_are_named(tmp_path, no_download):
             datasets.load("test", data=tmp_path)
 
 
+def test_damage_in_compressed_files_of_mnist_is_named(tmp_path, no_download):
+    fake_mnist(tmp_path, compressed=True)
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    whole = bytearray(path.read_bytes())
+    for place in range(0, 300, 7):
+        spoilt = whole.copy()
+        spoilt[place] ^= 0xFF
+        path.write_bytes(spoilt)
+        try:
+            images = datasets.load("test", data=tmp_path)
+        except InputError as error:
+            said = str(error)
+            assert "t10k-images-idx3-ubyte is damaged" in said
+        else:  # the time in the header means nothing
+            assert len(images) == 10_000
+
+
+def test_a_data_set_is_one_entry(monkeypatch):
+    def read(part, data):
+        assert data == "somewhere"
+        labels = np.arange(200 if part == "train" else 50) % 10
+        return np.repeat(labels, 784).reshape(-1, 28, 28).astype(np.uint8), labels
+
+    monkeypatch.setitem(datasets.DATASETS, "whole", datasets.Dataset("no test part", read, 20, test=40))
+    monkeypatch.setitem(datasets.DATASETS, "parted", datasets.Dataset("a test part", read, 20))
+    for name, sizes in {"whole": (140, 20, 40, 160), "parted": (180, 20, 50, 200)}.items():
+        for split, size in zip(datasets.SPLITS, sizes, strict=True):
+            images = datasets.load(split, dataset=name, data="somewhere")
+            assert len(images) == size
+            assert images.name == f"{name}/{split}"
+            assert set(np.bincount(images.labels)) == {size // 10}
+
+
 @pytest.mark.parametrize("limit", [1, 10, 137, 1294, 5000])
 def test_a_limit_takes_the_first_images_of_each_class(limit):
     whole = datasets.load("train", dataset="digits")
@@ -197,6 +233,211 @@ def test_damaged_drawings_are_refused(drawings, tmp_path):
         load_drawings(tmp_path / "none.npz")
 
 
+def npz_with(path, name: str, content: bytes, size: int | None = None) -> None:
+    """Replace one array's file in a set of drawings; `size` is what the archive says of its length."""
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    members[f"{name}.npy"] = content
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, held in members.items():
+            archive.writestr(member, held)
+    if size is not None:
+        real = struct.pack("<I", len(content))
+        path.write_bytes(path.read_bytes().replace(real, struct.pack("<I", size)))
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("labels", np.array(7)),
+        ("labels", np.array([1.0, 7.0, 1.0])),
+        ("labels", np.array(["1", "7", "1"])),
+        ("points", np.array(3.0)),
+        ("points", np.full((7, 2), "x")),
+        ("points", np.zeros((7, 2), complex)),
+        ("stroke_offsets", np.array(0)),
+        ("stroke_offsets", np.array([0.0, 2, 5, 7])),
+        ("digit_offsets", np.zeros((4, 1), np.int64)),
+        ("digit_offsets", np.array([0, 2**63, 2, 3], np.uint64)),
+        ("writers", np.array("me")),
+        ("writers", np.zeros((3, 2), "U1")),
+        ("is_test", np.array(True)),
+        ("is_test", np.array([0, 1, 2])),
+        ("images", np.array(0, np.uint8)),
+        ("images", np.zeros((3, 28), np.uint8)),
+        ("images", np.zeros((3, 28, 28), np.int16)),
+        ("times", np.array(["now"] * 3)),
+    ],
+)
+def test_arrays_of_another_shape_or_type_are_refused(drawings, tmp_path, name, value):
+    path = tmp_path / "set.npz"
+    save_drawings(path, drawings)
+    npz_with(path, name, npy(value))
+    with pytest.raises(InputError, match=r"set\.npz is damaged: its arrays do not fit one another"):
+        load_drawings(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY\x01\x00",
+        b"\x93NUMPY\x09\x00" + bytes(100),
+        b"\x93NUMPY\x01\x00\x10\x00{'descr': '<i8', ",
+        b"\x93NUMPY\x01\x00\x10\x00" + b"(" * 16,
+        b"\x93NUMPY\x01\x00\x20\x00" + b'{"descr": """'.ljust(32),
+        npy(np.arange(3))[:-9],
+        npy(np.arange(3)).replace(b"(3,)", b"(9,)"),
+        npy(np.arange(3)).replace(b"(3,)", b"-3, "),
+        npy(np.array([{}, {}, {}], dtype=object)),
+    ],
+)
+def test_damaged_arrays_are_refused(drawings, tmp_path, content):
+    path = tmp_path / "set.npz"
+    save_drawings(path, drawings)
+    npz_with(path, "labels", content)
+    with pytest.raises(InputError, match=r"set\.npz is damaged"):
+        load_drawings(path)
+
+
+def test_flipped_bits_give_drawings_or_one_sentence(drawings, tmp_path):
+    path = tmp_path / "set.npz"
+    save_drawings(path, drawings)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        path.write_bytes(flipped(whole, rng))
+        try:
+            load_drawings(path)
+        except InputError as error:
+            said = str(error)
+            assert "set.npz" in said
+
+
+def flipped(whole: bytes, rng: np.random.Generator) -> bytes:
+    """Flip three bits."""
+    spoilt = bytearray(whole)
+    for place in rng.integers(0, len(whole), 3):
+        spoilt[place] ^= 1 << int(rng.integers(8))
+    return bytes(spoilt)
+
+
+def test_a_set_that_declares_to_be_huge_is_refused_before_it_is_read(drawings, tmp_path):
+    path = tmp_path / "set.npz"
+    save_drawings(path, drawings)
+    huge = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 28, 28)}
+    np.lib.format.write_array_header_1_0(huge, header)
+    npz_with(path, "images", huge.getvalue())
+    with pytest.raises(InputError, match="images is cut short"):
+        load_drawings(path)
+    npz_with(path, "images", huge.getvalue(), size=4 * 10**9)
+    with pytest.raises(InputError, match=r"too large: its arrays take 4,000 MB"):
+        load_drawings(path)
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    os.mkfifo(tmp_path / "1_pipe.png")
+    return tmp_path / "1_pipe.png"
+
+
+def test_a_named_pipe_is_refused(pipe):
+    for read in (read_picture, load_drawings):
+        with pytest.raises(InputError, match=r"1_pipe\.png is not a file"):
+            read(pipe)
+
+
+def bar(width: int = 40, height: int = 60) -> np.ndarray:
+    """Draw a dark bar at the top of a light picture."""
+    picture = np.full((height, width), 255, np.uint8)
+    picture[: height // 5] = 0
+    return picture
+
+
+def test_a_picture_that_would_start_another_program_is_refused(tmp_path):
+    Image.fromarray(bar()).save(tmp_path / "x.eps")
+    (tmp_path / "x.eps").rename(tmp_path / "1_x.png")
+    with pytest.raises(InputError, match=r"1_x\.png is not a picture"):
+        read_picture(tmp_path / "1_x.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tiff", "webp"])
+def test_common_formats_are_read(tmp_path, suffix):
+    Image.fromarray(bar()).save(tmp_path / f"x.{suffix}")
+    read = read_picture(tmp_path / f"x.{suffix}")
+    assert np.abs(read.astype(int) - bar()).mean() < 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff"])
+def test_a_photo_is_turned_as_the_camera_was(tmp_path, orientation, suffix):
+    upright = np.maximum(bar(), np.linspace(0, 99, 40).astype(np.uint8))
+    # How a camera stores the pixels, by the EXIF standard.
+    stored = {
+        1: upright,
+        2: np.fliplr(upright),
+        3: np.rot90(upright, 2),
+        4: np.flipud(upright),
+        5: upright.T,
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    # Pillow 13 turns TIFFs by itself, but uncompressed ones wrongly.
+    how = {"compression": "tiff_lzw"} if suffix == "tiff" else {}
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / f"x.{suffix}", exif=exif, **how)
+    read = read_picture(tmp_path / f"x.{suffix}")
+    assert read.shape == (60, 40)
+    assert np.abs(read.astype(int) - upright).mean() < 5
+
+
+def test_damaged_exif_does_not_spoil_a_picture(tmp_path):
+    Image.fromarray(bar()).save(tmp_path / "x.png", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png"), bar())
+
+
+@pytest.mark.parametrize("side", [6_400, 15_000])
+def test_a_picture_with_too_many_pixels_is_refused(tmp_path, side):
+    Image.new("1", (side, side)).save(tmp_path / "large.png")
+    with pytest.raises(InputError, match=r"large\.png (has 41 megapixels|is not a picture)"):
+        read_picture(tmp_path / "large.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_large_picture_is_shrunk(tmp_path, suffix):
+    Image.fromarray(bar()).resize((4_000, 6_000)).save(tmp_path / f"large.{suffix}")
+    read = read_picture(tmp_path / f"large.{suffix}")
+    assert max(read.shape) <= 3_000
+    assert read[0, 0] < 5
+    assert read[-1, -1] > 250
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tiff", "webp"])
+def test_flipped_bits_in_pictures_give_a_picture_or_one_sentence(tmp_path, suffix):
+    rng = np.random.default_rng(1)
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(bar()).save(path)
+    whole = path.read_bytes()
+    for _ in range(60):
+        path.write_bytes(flipped(whole, rng))
+        try:
+            assert read_picture(path).dtype == np.uint8
+        except InputError as error:
+            said = str(error)
+            assert path.name in said
+
+
 def test_a_folder_of_pictures_is_read(tmp_path):
     ink = np.zeros((60, 50), np.uint8)
     ink[10:50, 22:27] = 255
@@ -219,3 +460,13 @@ def test_a_folder_without_pictures_and_a_broken_picture_are_refused(tmp_path):
     (tmp_path / "3_x.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"3_x\.png is not a picture"):
         load_drawn(tmp_path)
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_left_out(tmp_path, pipe, capsys):
+    Image.fromarray(bar()).save(tmp_path / "1_good.png")
+    (tmp_path / "3_text.png").write_bytes(b"no picture")
+    assert load_drawn(tmp_path).labels.tolist() == [1]
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert "1_pipe.png is not a file" in errors[0]
+    assert "3_text.png is not a picture" in errors[1]

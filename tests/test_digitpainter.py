@@ -1,4 +1,4 @@
-"""The painter's logic, without a screen: the drawing, the workers, what is shown in words."""
+"""The painter's logic without a screen: the drawing, the workers, the words on a card."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import pytest
 from classifier import ROOT, Classifier, ModelFileError, best_guess
 from toolkit.evaluation import fit_threshold
 from toolkit.framing import frame_strokes
+from toolkit.strokes import BOX, Drawing
 
 pytest.importorskip("tkinter", reason="this Python has no tkinter")
-from digitpainter import BOX, Answer, Drawing, Worker, percent, reason
+from toolkit.answering import Answer, Worker, reason
+from toolkit.cards import percent
 
 
 class Fake(Classifier):
-    """Answers the digit that is the number of images' inked pixels modulo 10; slow or broken on demand."""
+    """Answers the number of inked pixels modulo 10; slow or broken on demand."""
 
     kind, name = "fake", "Fake"
 
@@ -30,7 +32,7 @@ class Fake(Classifier):
         self.asked += 1
         if images.any():
             if self.gate is not None:
-                self.gate.wait(10)
+                self.gate.wait(60)
             if self.error is not None:
                 raise self.error
         return np.eye(10, dtype=np.float32)[(images > 0).sum(axis=(1, 2)) % 10]
@@ -113,13 +115,13 @@ def run_worker(load) -> tuple[Worker, queue.SimpleQueue]:
 
 def test_worker_answers_and_stops():
     worker, answers = run_worker(Fake)
-    assert answers.get(timeout=10).error is None
+    assert answers.get(timeout=60).error is None
     worker.ask(5, image(3))
-    answer = answers.get(timeout=10)
+    answer = answers.get(timeout=60)
     assert answer.revision == 5
     assert answer.probabilities.argmax() == 3
     worker.stop()
-    worker.join(10)
+    worker.join(60)
     assert not worker.is_alive()
 
 
@@ -127,42 +129,42 @@ def test_worker_skips_to_the_latest_drawing():
     gate = threading.Event()
     fake = Fake(gate)
     worker, answers = run_worker(lambda: fake)
-    assert answers.get(timeout=10).revision is None
+    assert answers.get(timeout=60).revision is None
     worker.ask(1, image(1))
     while fake.asked < 2:  # the first question is the one that warms up
         pass
     for revision in range(2, 50):
         worker.ask(revision, image(revision))
     gate.set()
-    assert [answers.get(timeout=10).revision for _ in range(2)] == [1, 49]
+    assert [answers.get(timeout=60).revision for _ in range(2)] == [1, 49]
     assert fake.asked == 3
     worker.stop()
-    worker.join(10)
+    worker.join(60)
 
 
 def test_worker_survives_a_failing_answer():
     fake = Fake(error=ZeroDivisionError("oh"))
     worker, answers = run_worker(lambda: fake)
-    answers.get(timeout=10)
+    answers.get(timeout=60)
     worker.ask(1, image(1))
-    assert isinstance(answers.get(timeout=10).error, ZeroDivisionError)
+    assert isinstance(answers.get(timeout=60).error, ZeroDivisionError)
     fake.error = None
     worker.ask(2, image(2))
-    assert answers.get(timeout=10).probabilities.argmax() == 2
+    assert answers.get(timeout=60).probabilities.argmax() == 2
     worker.stop()
-    worker.join(10)
+    worker.join(60)
 
 
 @pytest.mark.parametrize("answer", [np.zeros(9, np.float32), np.full(10, np.nan, np.float32), "7"])
 def test_worker_refuses_an_answer_that_is_none(answer):
     fake = Fake()
     worker, answers = run_worker(lambda: fake)
-    answers.get(timeout=10)
+    answers.get(timeout=60)
     fake.predict_proba = lambda images: answer
     worker.ask(1, image(1))
-    assert isinstance(answers.get(timeout=10).error, (ValueError, AttributeError))
+    assert isinstance(answers.get(timeout=60).error, (ValueError, AttributeError))
     worker.stop()
-    worker.join(10)
+    worker.join(60)
 
 
 def test_worker_reports_a_model_that_cannot_be_loaded():
@@ -170,10 +172,10 @@ def test_worker_reports_a_model_that_cannot_be_loaded():
         raise ModelFileError("there is no model file x.")
 
     worker, answers = run_worker(load)
-    answer = answers.get(timeout=10)
+    answer = answers.get(timeout=60)
     assert answer.revision is None
     assert isinstance(answer.error, ModelFileError)
-    worker.join(10)
+    worker.join(60)
     assert not worker.is_alive()
 
 

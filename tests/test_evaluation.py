@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import classifier
-from toolkit import datasets, evaluation
+import pareto
+from toolkit import datasets, drawings, evaluation, figures
+from toolkit.metrics import evaluate
 
 RNG = np.random.default_rng(0)
 
@@ -61,7 +63,7 @@ def trained(place):
 
 
 def command(*words: str) -> None:
-    evaluation.command("stub", "Test the stub.", Stub.load, list(words))
+    evaluation.test(Stub, evaluation.parse("stub", "Test the stub.", list(words)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -73,7 +75,7 @@ def test_figures_are_those_of_scikit_learn(pairs):
     probabilities = np.random.default_rng(len(pairs)).dirichlet(np.ones(10), len(labels))
     probabilities[np.arange(len(labels)), read] += 1
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    found = evaluation.evaluate(labels, probabilities)
+    found = evaluate(labels, probabilities)
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(labels, read))
     assert found["log_loss"] == pytest.approx(sk.log_loss(labels, probabilities, labels=range(10)))
     assert found["confusion"] == sk.confusion_matrix(labels, read, labels=range(10)).tolist()
@@ -90,7 +92,7 @@ def test_figures_are_those_of_scikit_learn(pairs):
 
 def test_a_certain_error_keeps_the_log_loss_finite():
     probabilities = np.eye(10, dtype=np.float32)[[1, 2]]
-    assert evaluation.evaluate(np.array([1, 3]), probabilities)["log_loss"] == pytest.approx(7.97, abs=0.01)
+    assert evaluate(np.array([1, 3]), probabilities)["log_loss"] == pytest.approx(7.97, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -108,12 +110,12 @@ def test_a_certain_error_keeps_the_log_loss_finite():
 )
 def test_what_cannot_be_evaluated_is_refused(labels, probabilities):
     with pytest.raises(ValueError, match="wanted"):
-        evaluation.evaluate(labels, probabilities)
+        evaluate(labels, probabilities)
 
 
 def test_the_report_is_aligned_and_hides_no_error():
     labels = np.repeat(np.arange(9), 1200)
-    text = evaluation.report_text(evaluation.evaluate(labels, predictions(labels, 0.9)))
+    text = evaluation.report_text(evaluate(labels, predictions(labels, 0.9)))
     assert text.startswith("accuracy ")
     assert "10,800" in text
     table, matrix = text.split("\n\n")[1].splitlines(), text.split("\n\n")[2].splitlines()
@@ -121,7 +123,7 @@ def test_the_report_is_aligned_and_hides_no_error():
     assert len({len(line) for line in matrix[1:]}) == 1
     assert max(map(len, text.splitlines())) <= 79
     assert table[10].split() == ["9", "0.00", "0.00", "0.00", "0"]  # nobody wrote a 9, some were read
-    nobody = evaluation.report_text(evaluation.evaluate(np.array([1, 1]), np.eye(10)[[1, 1]]))
+    nobody = evaluation.report_text(evaluate(np.array([1, 1]), np.eye(10)[[1, 1]]))
     assert nobody.split("\n\n")[1].splitlines()[10].split() == ["9", "-", "-", "-", "0"]
 
 
@@ -130,11 +132,12 @@ def test_plots_are_pictures_and_leave_pyplot_alone(tmp_path):
     images = RNG.integers(0, 256, (300, 28, 28), dtype=np.uint8)
     for number, right in enumerate((0.5, 0.95, 1.1)):
         probabilities = predictions(labels, right)
-        metrics = evaluation.evaluate(labels, probabilities)
-        evaluation.plot_confusion(metrics, tmp_path / f"confusion{number}.png", "a title")
-        evaluation.plot_mistakes(images, labels, probabilities, tmp_path / f"mistakes{number}.png", "a title")
-    few = evaluation.evaluate(np.array([7]), np.eye(10)[[7]])
-    evaluation.plot_confusion(few, tmp_path / "few.png", "one image")
+        metrics = evaluate(labels, probabilities)
+        figures.save(figures.confusion(metrics, "a title"), tmp_path / f"confusion{number}.png")
+        worst = figures.mistakes(images, labels, probabilities, "a title")
+        figures.save(worst, tmp_path / f"mistakes{number}.png")
+    few = evaluate(np.array([7]), np.eye(10)[[7]])
+    figures.save(figures.confusion(few, "one image"), tmp_path / "few.png")
     pictures = sorted(tmp_path.glob("*.png"))
     assert len(pictures) == 7
     for path in pictures:
@@ -142,6 +145,49 @@ def test_plots_are_pictures_and_leave_pyplot_alone(tmp_path):
             picture.load()
             assert min(picture.size) > 300
     assert "matplotlib.pyplot" not in sys.modules
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("objectives", [("macro_precision", "macro_recall"), ("accuracy", "latency", "size")])
+def test_fronts_of_studies_with_odd_names_and_values(tmp_path, objectives):
+    """A $ in a name is no mathematics; equal, perfect and single trials are drawn."""
+    for name, count in (("costs $5 and $x_{", 12), ("one", 1)):
+        trials = [
+            {
+                "number": n,
+                "state": "finished",
+                **{m: 1 - (n % 5) / 100 for m in objectives if m not in ("latency", "size")},
+                "latency": 0.001 + n / 1e4,
+                "size": 1000,
+            }
+            for n in range(count)
+        ]
+        front = pareto.Front(name, trials, objectives)
+        figure = figures.fronts([front], objectives, name)
+        assert len(figure.axes) >= len(objectives) * (len(objectives) - 1) / 2
+        for ending in ("png", "svg"):
+            figures.save(figure, tmp_path / f"front.{ending}")
+            assert (tmp_path / f"front.{ending}").stat().st_size > 5000
+
+
+def test_the_line_of_a_front_joins_the_trials_that_none_beats():
+    rng = np.random.default_rng(1)
+    trials = [
+        {"number": n, "state": "finished", "accuracy": 0.9 + 0.09 * a, "latency": 0.001 + 0.01 * b}
+        for n, (a, b) in enumerate(rng.random((60, 2)))
+    ]
+    front = pareto.Front("ann", trials, ("accuracy", "latency"))
+    (axes,) = figures.fronts([front], ("accuracy", "latency")).axes
+    (line,) = (line for line in axes.lines if line.get_label().startswith("ann"))
+    drawn = {tuple(place) for place in line.get_xydata().tolist()}
+    assert drawn == {tuple(values) for values in front.values[front.optimal].tolist()}
+
+
+def test_the_same_figure_gives_the_same_file(tmp_path):
+    metrics = evaluate(np.arange(10), np.eye(10))
+    for name in ("a", "b"):
+        figures.save(figures.confusion(metrics, "a title"), tmp_path / f"{name}.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -162,13 +208,13 @@ def test_plots_are_pictures_and_leave_pyplot_alone(tmp_path):
 )
 @pytest.mark.filterwarnings("error")
 def test_learning_curves_of_odd_trainings(tmp_path, epochs):
-    evaluation.plot_learning_curve(epochs, tmp_path / "curve.png", "a title")
+    figures.save(figures.learning_curve(epochs, "a title"), tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 5000
 
 
-def test_a_learning_curve_needs_an_epoch(tmp_path):
+def test_a_learning_curve_needs_an_epoch():
     with pytest.raises(ValueError, match="at least one epoch"):
-        evaluation.plot_learning_curve([], tmp_path / "curve.png", "a title")
+        figures.learning_curve([], "a title")
 
 
 def test_the_command_reports_on_the_test_split_alone(trained, monkeypatch, capsys):
@@ -183,7 +229,7 @@ def test_the_command_reports_on_the_test_split_alone(trained, monkeypatch, capsy
     monkeypatch.setattr(datasets, "load", load)
     command("--limit", "20", "--json", "out.json", "--data", "somewhere")
     assert asked == [("test", {"dataset": "mnist", "data": "somewhere", "limit": 20})]
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().out.replace("\N{NO-BREAK SPACE}", " ")
     assert "Model: trained/stub.safetensors (Stub), trained on 54,000 images of mnist/train" in printed
     assert "with augmentation, seed 3" in printed
     assert "accuracy 100.00 % (0 of 20 wrong)" in printed
@@ -218,10 +264,10 @@ def test_the_command_on_drawings(trained, tmp_path, capsys):
     command("--drawn", "set")
     assert "2 images of set" in capsys.readouterr().out
     strokes = [[np.array([[0, 0], [0, 30]])] for _ in range(5)]
-    kept = datasets.Drawings(
+    kept = drawings.Drawings(
         strokes, np.arange(5), np.zeros(5, int), is_test=np.array([True, False] * 2 + [True])
     )
-    datasets.save_drawings(tmp_path / "set.npz", kept)
+    drawings.save_drawings(tmp_path / "set.npz", kept)
     for part, count in (("test", 3), ("validation", 2), ("all", 5)):
         command("--drawn", "set.npz", "--drawn-part", part)
         assert f"{count} images of set.npz" in capsys.readouterr().out

@@ -16,12 +16,12 @@ FOUR = [
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean difference of two images as a part of the ink."""
+    """Return the mean difference of two images, relative to the ink."""
     return float(np.abs(one.astype(float) - other).sum() / one.sum())
 
 
 def drawn(strokes, side: int, pen: int, scale: float = 1.0, at=(0.0, 0.0), dark_on_light: bool = False):
-    """The strokes as a picture of side x side pixels, as a paint program makes it."""
+    """Draw the strokes as a paint program does, on side x side pixels."""
     picture = Image.new("L", (side * 4, side * 4), 0)
     draw = ImageDraw.Draw(picture)
     for stroke in strokes:
@@ -131,6 +131,98 @@ def test_grey_paper_uneven_ink_and_dust_do_not_matter():
     photographed = 190 - dusty * 0.5 + rng.normal(0, 4, clean.shape)
     photographed = np.clip(photographed, 0, 255).astype(np.uint8)
     assert difference(frame_picture(clean.astype(np.uint8)), frame_picture(photographed)) < 0.15
+
+
+SEVEN = [np.array([[10.0, 12], [42, 10], [88, 12], [70, 40], [50, 66], [38, 95]])]
+
+
+def line_drawing(strokes, height: int, pen: int, smooth: bool) -> np.ndarray:
+    """Draw the strokes as thin lines in a large picture; smooth lines have grey edges."""
+    fine = 4 if smooth else 1
+    picture = Image.new("L", (height * 9 // 10 * fine, height * fine), 255)
+    draw = ImageDraw.Draw(picture)
+    for stroke in strokes:
+        points = [tuple(point) for point in stroke * (0.008 * height * fine) + height * fine / 10]
+        draw.line(points, fill=0, width=pen * fine, joint="curve")
+    return np.asarray(picture.reduce(fine))
+
+
+@pytest.mark.parametrize("pen", range(1, 9))
+@pytest.mark.parametrize("height", [200, 330, 600, 1000, 1800])
+def test_thin_lines_survive_shrinking(height, pen):
+    """A line of 1 pixel used to vanish from pictures 600 pixels high, and its fragments were read as a 1."""
+    for strokes in (SEVEN, FOUR):
+        for smooth in (False, True) if height <= 600 else (False,):
+            picture = line_drawing(strokes, height, pen, smooth)
+            assert difference(frame_strokes(strokes), frame_picture(picture)) < 0.25
+
+
+@pytest.mark.parametrize("pen", [1, 4, 8])
+def test_thin_lines_survive_in_a_very_large_picture(pen):
+    assert difference(frame_strokes(SEVEN), frame_picture(line_drawing(SEVEN, 4000, pen, False))) < 0.15
+
+
+def test_thin_and_thick_lines_in_one_picture():
+    picture = np.minimum(
+        line_drawing(FOUR[:1], 1500, 2, False),
+        line_drawing(FOUR[1:], 1500, 30, False),
+    )
+    assert difference(frame_strokes(FOUR), frame_picture(picture)) < 0.25
+
+
+def test_faint_lines_beside_a_speck_are_framed():
+    picture = np.zeros((80, 80), np.uint8)
+    picture[10:70, 40:42] = 115
+    picture[5, 5] = 255
+    image = frame_picture(picture)
+    assert (image.max(axis=1) > 127).sum() == pytest.approx(BOX, abs=2)
+
+
+def on_paper(ink: np.ndarray, light: np.ndarray | float, seed: int = 0) -> np.ndarray:
+    """Photograph ink (0 to 255) on paper in some light (0 to 255), with the grain of a camera."""
+    grain = np.random.default_rng(seed).normal(0, 3, ink.shape)
+    return np.clip(light * (1 - 0.87 * ink / 255.0) + grain, 0, 255).astype(np.uint8)
+
+
+PHOTO = drawn(FOUR, 300, 14, scale=1.6, at=(70, 60))
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.6, 2.0, 3.5, 5.0])
+@pytest.mark.parametrize("edge", [0.5, 15.0])
+@pytest.mark.parametrize("dark", [0.4, 0.6])
+def test_a_shadow_does_not_matter(angle, edge, dark):
+    y, x = np.mgrid[:300, :300] - 150.0
+    into = (x * np.cos(angle) + y * np.sin(angle) - 20) / edge
+    shadow = 1 - (1 - dark) / (1 + np.exp(-np.clip(into, -50, 50)))
+    assert difference(frame_strokes(FOUR), frame_picture(on_paper(PHOTO, 230 * shadow))) < 0.2
+
+
+def test_light_that_falls_off_does_not_matter():
+    light = 220 * np.linspace(1, 0.35, 300)
+    assert difference(frame_strokes(FOUR), frame_picture(on_paper(PHOTO, light))) < 0.2
+
+
+@pytest.mark.parametrize("sides", ["all", "left", "left and bottom"])
+@pytest.mark.parametrize("slant", [0, 1.5])
+def test_a_black_frame_is_not_ink(sides, slant):
+    photo = on_paper(PHOTO, 230)
+    if sides == "all":
+        photo = np.pad(photo, ((20, 12), (30, 15)), constant_values=10)
+    else:
+        photo[:, :25] = 10
+    if "bottom" in sides:
+        photo[-18:] = 10
+    if slant:
+        photo = np.asarray(Image.fromarray(photo).rotate(slant, Image.Resampling.BILINEAR, fillcolor=10))
+    assert difference(frame_strokes(FOUR), frame_picture(photo)) < 0.25
+
+
+def test_a_round_digit_that_fills_the_picture_is_not_a_frame():
+    picture = Image.new("L", (120, 150), 0)
+    ImageDraw.Draw(picture).ellipse([2, 2, 117, 147], outline=255, width=24)
+    image = frame_picture(np.asarray(picture))
+    assert image[14, 14] == 0
+    assert (image.max(axis=1) > 127).sum() == pytest.approx(BOX, abs=1)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])

@@ -36,20 +36,15 @@ def classifiers(monkeypatch):
     """Two classifiers, one of them unsure, and one without a model."""
     unsure = Counter()
     unsure.metrics["unsure_below"] = 0.8
-    there = {"counter.Counter": Counter(), "counter.Unsure": unsure}
+    there = {"one": Counter(), "two": unsure}
 
-    def load(path):
-        if path not in there:
+    def load(kind):
+        if kind not in there:
             raise ModelFileError("there is no model file x.")
-        return there[path]
+        return there[kind]
 
     monkeypatch.setattr(predict, "load", load)
-    rows = (
-        ("One", "counter.Counter", "make one"),
-        ("Two", "counter.Unsure", "make two"),
-        ("Three", "x.X", "make three"),
-    )
-    monkeypatch.setattr(predict, "CLASSIFIERS", rows)
+    monkeypatch.setattr(predict, "CLASSIFIERS", {"one": "One", "two": "Two", "three": "Three"})
     return there
 
 
@@ -88,7 +83,7 @@ def test_a_line_for_each_picture(classifiers, tmp_path, monkeypatch, capsys):
         answers = f"One {digit} (0.700), Two {digit}? (0.700)"
         assert line == f"{name}: {'no digit' if name == 'blank.png' else answers}"
     assert printed.err.splitlines() == [
-        "Three does not answer: there is no model file x. To make it: make three"
+        "Three does not answer: there is no model file x. To make its model: python train_three.py"
     ]
 
 
@@ -114,16 +109,18 @@ def test_every_classifier_can_be_named(softmax_model, tmp_path, monkeypatch):
     softmax_model.save(tmp_path / "softmax.safetensors")
     monkeypatch.setattr(predict, "find_model", lambda kind: tmp_path / f"{kind}.safetensors")
     monkeypatch.setattr(predict, "ROOT", tmp_path)
-    assert predict.load("softmax.Softmax").config == softmax_model.config
-    assert "softmax.safetensors" in predict.source("softmax.Softmax")
-    assert predict.source("svm.SVM") == ""
-    for _, path, command in predict.CLASSIFIERS:
-        script = command.split()[1]
+    assert predict.load("softmax").config == softmax_model.config
+    assert "softmax.safetensors" in predict.source("softmax")
+    assert predict.source("svm") == ""
+    for kind, name in predict.CLASSIFIERS.items():
+        script = predict.command(kind).split()[1]
         assert (ROOT / script).is_file()
-        assert (ROOT / f"{path.split('.')[0]}.py").is_file()
-        if path != "softmax.Softmax":
+        assert (ROOT / f"{kind}.py").is_file()
+        assert predict.load_class(kind).__name__ == name
+        assert predict.load_class(kind).kind == kind
+        if kind != "softmax":
             with pytest.raises(ModelFileError):
-                predict.load(path)
+                predict.load(kind)
 
 
 def test_command_line(script, tmp_path):

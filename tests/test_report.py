@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import string
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,17 @@ import pytest
 import classifier
 import pareto
 import report
+import train_softmax
 from classifier import InputError
-from toolkit import datasets, study, tracking
-from toolkit.report import figures, gather, texts
-from toolkit.report.gather import diagnose
-from toolkit.report.texts import TEXTS, Language
-from toolkit.study import MAXIMIZE
+from predict import CLASSIFIERS
+from toolkit import datasets, figures, files, tracking
+from toolkit import trials as record
+from toolkit.metrics import METRICS, Metric
+from toolkit.report import diagnosis, results, sections, texts
+from toolkit.report.diagnosis import diagnose
+from toolkit.report.importance import importance
+from toolkit.report.results import Model, Results, Study
+from toolkit.report.texts import Texts
 
 NASTY = 'error: #bad *x* _y_ @ref $z$ <a> `code` \\n [q] // "c" é'
 
@@ -42,30 +46,36 @@ GOOD = curve(0.02 + np.exp(-x / 2), 0.03 + np.exp(-x / 2), 0.998, 0.994)
 
 def test_two_flat_curves_close_together_are_a_good_fit():
     found = diagnose(GOOD)
-    assert found.verdict == "good_fit"
+    assert found.verdict == "good fit"
     assert found.gap == pytest.approx(0.004)
     assert found.rose == pytest.approx(0, abs=0.01)
 
 
-def test_a_rising_choosing_loss_is_overfitting():
+def test_a_rising_validation_loss_is_overfitting():
     epochs = curve(0.5 * np.exp(-x / 4), 0.05 + 0.002 * (x - 8.0) ** 2, 0.999, 0.995)
     assert diagnose(epochs).verdict == "overfitting"
-    assert diagnose(epochs).rose > gather.LOSS_RISE
+    assert diagnose(epochs).rose > diagnosis.LOSS_RISE
 
 
 def test_a_gap_of_accuracies_is_overfitting_also_without_epochs():
     assert diagnose(curve([0.01], [0.3], [1.0], [0.9])).verdict == "overfitting"
-    assert diagnose(curve([0.01], [0.03], [1.0], [0.99])).verdict == "good_fit"
+    assert diagnose(curve([0.01], [0.03], [1.0], [0.99])).verdict == "good fit"
 
 
 def test_a_model_that_cannot_learn_its_images_underfits():
     assert diagnose(curve(0.28 + 0 * x, 0.29, 0.92, 0.92)).verdict == "underfitting"
 
 
-def test_a_training_that_was_stopped_too_early_underfits():
+def test_a_simple_model_that_errs_on_both_splits_underfits():
+    """As softmax regression does: most of its errors are there on the train split already."""
+    assert diagnose(curve(0.2 + 0 * x, 0.28, 0.944, 0.92)).verdict == "underfitting"
+
+
+def test_a_training_that_was_stopped_too_early_is_still_improving():
     found = diagnose(curve(np.exp(-x / 8), np.exp(-x / 8), 0.98, 0.98))
-    assert found.verdict == "underfitting"
-    assert found.fell > gather.STILL_FALLING
+    assert found.verdict == "still improving"
+    assert found.fell > diagnosis.STILL_FALLING
+    assert diagnose(curve(np.exp(-x / 8), np.exp(-x / 8), 0.9, 0.9)).verdict == "still improving"
 
 
 def test_label_smoothing_is_no_overfitting():
@@ -74,16 +84,16 @@ def test_label_smoothing_is_no_overfitting():
     epochs = curve(rising, rising + 0.005, 0.997, 0.995)
     for epoch in epochs:
         epoch["running_loss"] = 0.35
-    assert diagnose(epochs).verdict == "good_fit"
+    assert diagnose(epochs).verdict == "good fit"
 
 
 def test_one_bad_epoch_changes_nothing():
     epochs = [dict(epoch) for epoch in GOOD]
     epochs[9]["val_loss"] = 5.0
-    assert diagnose(epochs).verdict == "good_fit"
+    assert diagnose(epochs).verdict == "good fit"
 
 
-def test_without_a_choosing_split_nothing_is_said():
+def test_without_a_validation_split_nothing_is_said():
     final = [{"epoch": 1, "train_loss": 0.1, "train_accuracy": 0.99}]
     assert diagnose(final).verdict == "unknown"
     assert diagnose([]).verdict == "unknown"
@@ -93,49 +103,61 @@ def test_without_a_choosing_split_nothing_is_said():
 # Texts
 
 
-def test_every_text_is_there_in_both_languages_with_the_same_placeholders():
-    def placeholders(text: str) -> set:
-        fields = {name for _, name, _, _ in string.Formatter().parse(text) if name}
-        return fields | set(re.findall(r"<[^>]*>", text)) | {f"{text.count('`')} backticks"}
-
-    for key, own in TEXTS.items():
-        assert len(own) == len(texts.LANGUAGES), key
-        assert all(text.strip() for text in own), key
-        assert len({frozenset(placeholders(text)) for text in own}) == 1, key
+def placeholders(text: str) -> list[str]:
+    found = set(re.findall(r"#(\w+)", text)) | {f"@{label}" for label in re.findall(r"@([\w-]+)", text)}
+    return [*sorted(found), f"{text.count('`')} backticks"]
 
 
-def test_every_text_that_the_program_names_is_there():
-    parts = ("report.py", "toolkit/report/gather.py", "toolkit/report/figures.py")
-    source = "".join((classifier.ROOT / part).read_text() for part in parts)
-    named = re.findall(r'\b(?:say|say\.plain|heading|text)\(\s*"(\w+)"', source)
-    named += [key for keys in re.findall(r'say\.row\(\s*"([\w ]+)"', source) for key in keys.split()]
-    for call, form in (("table", "{}_caption"), ("figure", "{}_figure"), ("missing", "missing_{}")):
-        found = re.findall(rf'document\.{call}\(\s*"(\w+)"', source)
-        assert found
-        named += map(form.format, found)
-    assert len(named) > 100
-    assert set(named) <= set(TEXTS)
+@pytest.mark.parametrize("language", texts.LANGUAGES)
+def test_every_sentence_is_there_in_each_language_with_the_same_placeholders(language):
+    english, other = Texts("en").sentences, Texts(language).sentences
+    assert other.keys() == english.keys()
+    for key, text in other.items():
+        assert text.strip(), key
+        assert placeholders(text) == placeholders(english[key]), key
+        assert "#set" not in text, key  # a keyword of Typst
 
 
-def test_every_key_of_a_text_is_there_once():
-    keys = re.findall(r"^([^#\s].*?): ", texts.WRITTEN, re.MULTILINE)
-    assert len(keys) == len(set(keys)) == len(TEXTS)
+def test_every_sentence_that_the_layout_names_is_there_and_none_is_left_over():
+    source = (texts.FOLDER / "report.typ").read_text()
+    calls = re.findall(r'(?:say|missing)\(\s*"(\w+)"', source)
+    chosen = re.findall(r'"((?:sum|trained)\w*)"', source)
+    named = {*calls, *chosen} - {"sum_", "rule_"}
+    named |= {f"rule_{rule}" for rule in ("overfitting", "improving", "underfitting", "good")}
+    named |= {f"sum_{effect}" for effect in ("raises", "lowers", "unclear")}
+    assert len(named) > 50
+    known = set(Texts("en").sentences) - {"title", "months", *CLASSIFIERS}
+    assert named == known
+
+
+def test_every_word_is_translated():
+    """Each in report.typ, on a figure, and of a metric that the report shows."""
+    layout = (texts.FOLDER / "report.typ").read_text()
+    words = set(re.findall(r'(?:word|heading-of)\("([^"]+)"', layout))
+    for head in re.findall(r"\(((?:\"[^\"]*\"(?:, )?|\.\.[\w.]+(?:, )?){2,})\),\s", layout):
+        words |= {word for word in re.findall(r'"([^"]+)"', head) if not word.startswith("python")}
+    source = (classifier.ROOT / "toolkit/figures.py").read_text()
+    words |= set(re.findall(r'label\("([^"]+)"', source))
+    code = (classifier.ROOT / "toolkit/report/sections.py").read_text()
+    words |= set(re.findall(r'texts\.word\("([^"]+)"', code))
+    words |= {
+        METRICS[name].label for name in [*sections.computed(), *(n for pair in report.PAIRS for n in pair)]
+    }
+    words |= {"good fit", "overfitting", "underfitting", "still improving", "unknown", "(epochs)", "(study)"}
+    assert len(words) > 75
+    assert words - {"F1"} <= Texts("es").words.keys()
 
 
 def test_numbers_are_those_of_the_language():
-    english, spanish = Language("en"), Language("es")
+    english, spanish = Texts("en"), Texts("es")
     assert english.number(12345.678, 1) == "12,345.7"
     assert spanish.number(12345.678, 1) == "12\u00a0345,7"
     assert spanish.percent(0.9959) == "99,59\u00a0%"
     assert english.number(-0.001, 2) == "0.00"
     assert english.number(math.nan) == english.percent(None) == "–"
     assert english.metric("latency", 0.00123) == "1.23\u00a0ms"
-    assert [english.tick(v) for v in (0.15, 99.55, 3.0)] == ["0.15", "99.55", "3"]
-
-
-def test_what_is_put_into_a_text_is_no_markup():
-    made = Language("en")("trained_unknown", path="a`b` <c> {d}")
-    assert made[1] == {"code": "a`b` <c> {d}"}
+    assert spanish.points(0.0123, 0.004) == "1,23 ± 0,40"
+    assert [english.value(v) for v in (True, [8, 16], (), None, 0.5)] == ["yes", "8, 16", "–", "–", "0.5"]
 
 
 # Reading
@@ -144,90 +166,97 @@ def test_what_is_put_into_a_text_is_no_markup():
 def trial(number: int, loss: float, state: str = "finished", **parameters) -> dict:
     figures = {"loss": loss, "accuracy": 1 - loss / 3, "worst_recall": 0.9 - loss / 3}
     figures |= {"latency": 0.001 * (1 + number % 3), "size": 1000 + number, "seed": 0, "epochs": 6}
-    config = {**parameters, "hidden": [16], "augmented": True}
-    return {"number": number, "state": state, **figures, "config": config, "trial_parameters": parameters}
+    return {
+        "number": number,
+        "state": state,
+        **figures,
+        "config": dict(parameters),
+        "trial_parameters": parameters,
+    }
 
 
 def toy_trials(count: int = 30) -> list[dict]:
-    """The loss depends on the kernel and, where there is a gamma, on it; not on C."""
+    """The loss depends on the kernel and, if there is a gamma, on it; not on C."""
     rng = np.random.default_rng(0)
     trials = []
     for number in range(count):
-        curved, c = bool(number % 2), float(rng.random())
-        gamma = {"gamma": float(rng.random())} if curved else {}
+        curved, c = bool(number % 2), 0.1 + float(rng.random())
+        gamma = {"gamma": 0.01 + float(rng.random())} if curved else {}
         loss = 0.1 + 0.5 * curved + (gamma["gamma"] if curved else 0)
-        trials.append(trial(number, loss, kernel="curved" if curved else "plain", C=c, **gamma))
+        trials.append(trial(number, loss, kernel="rbf" if curved else "linear", C=c, **gamma))
     return trials
 
 
-def test_a_table_gives_the_trials_that_the_database_gave(tmp_path):
+def write_trials(path: Path, trials: list[dict], study: str = "svm") -> None:
+    files.write_lines(path, [{"study": study, **trial} for trial in trials])
+
+
+def test_a_file_gives_the_trials_that_were_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     trials = [*toy_trials(4), {**trial(4, math.nan, "failed"), "reason": NASTY}]
-    path = tmp_path / "svm_trials.csv"
-    pareto.export_csv([pareto.Front("my study", trials, ["accuracy", "size"])], str(path))
-    (sweep,) = gather.read_trials(path)
-    assert (sweep.name, sweep.kind) == ("my study", "svm")
-    for known, read in zip(trials[:4], sweep.trials, strict=False):
-        assert {key: read[key] for key in known} == known
-    assert sweep.trials[4]["reason"] == NASTY
+    write_trials(tmp_path / "svm_trials.jsonl", trials, "my study")
+    (read,) = report.read_studies(record.DEFAULT_DB, tmp_path)
+    assert (read.name, read.kind) == ("my study", "svm")
+    for known, found in zip(trials[:4], read.trials, strict=False):
+        assert {key: found[key] for key in known} == known
+    assert read.trials[4]["reason"] == NASTY
 
 
-def model_of_trial(number: int | None, config: dict, **measured) -> gather.Assessment:
-    """A model whose configuration is that of a trial."""
-    known = {"size": 1, "test": "", "metrics": {}, "latency": 0.0, "mistakes": [], "drawn": {}, **measured}
-    trained_on = {"from_trial": number, "config": config}
-    return gather.Assessment("svm", Path("models/svm.safetensors"), {}, trained_on, **known)
+def results_of(number: int | None, config: dict, trials: list[dict]) -> Results:
+    """A study, and a model whose configuration is that of a trial."""
+    from svm import SVM
+
+    model = SVM()
+    model.trained_on = {"from_trial": number, "config": config}
+    found = Results(CLASSIFIERS, {"svm": __import__("train_svm").Config})
+    found.studies = [Study("svm", "svm", trials, "")]
+    found.models = [Model("svm", Path("models/svm.safetensors"), model, {}, None)]
+    return found
 
 
 @pytest.mark.parametrize("on_front", [True, False])
-def test_the_trial_that_a_model_comes_from_is_marked(tmp_path, on_front):
-    """Its number in the table of the front that it is on, and a ring at its values in the figure."""
+def test_the_trial_that_a_model_comes_from_is_marked(on_front):
+    """Its number in the table, if it is on a front, and a ring at its values in the figure."""
     trials = toy_trials(12)
-    (front,) = fronts = [pareto.Front("svm", trials, report.PAIRS[0])]
-    number = next(t["number"] for t, best in zip(trials, front.optimal, strict=True) if best == on_front)
-    model = model_of_trial(number, {**trials[number]["config"], "epochs": 99})
-    results = gather.Results(sweeps=[gather.Sweep("svm", "svm", trials, "")], models=[model])
-    chosen = gather.chosen_trials(results)
-    assert chosen == {"svm": number}
-    figure = figures.fronts_figure({report.PAIRS[0]: fronts}, chosen, Language("en"))
+    pair = ("accuracy", "latency")
+    fronts = [pareto.Front("svm", trials, pair)]
+    panels = [pareto.Front("svm", trials, other) for other in report.PAIRS]
+    best = {own.finished[i]["number"] for own in panels for i in np.flatnonzero(own.optimal)}
+    number = next(t["number"] for t in trials if (t["number"] in best) == on_front)
+    found = results_of(number, {**trials[number]["config"], "epochs": 99}, trials)
+    found.models[0].classifier.trained_on["config"].pop("epochs")
+    assert found.chosen_trials() == {"svm": number}
+    figure = figures.front_panels({pair: fronts}, chosen={"svm": number})
     (ring,) = (line for line in figure.axes[0].lines if line.get_label() == "chosen trial")
-    trial = trials[number]
-    assert ring.get_xydata().tolist() == [[trial["accuracy"], pytest.approx(1000 * trial["latency"])]]
-    document = report.Document(Language("en"), tmp_path)
-    report.pareto_section(document, results, {"svm": None}, Language("en"))
-    cells = [cell for block in document.blocks if block["kind"] == "table" for cell in block["cells"]]
-    marked = {cell for cell in cells if isinstance(cell, str) and cell.endswith(" *")}
-    assert marked <= {f"{number} *"}
-    assert marked or not on_front
-    assert f"svm {number}." in str(document.blocks)
+    assert ring.get_xydata().tolist() == [[trials[number]["accuracy"], trials[number]["latency"]]]
+    section = report.fronts(found, {"svm": None}, Texts("en"), lambda name, figure: name)
+    assert section is not None
+    marked = {row[1] for row in section["rows"] if row[1].endswith(" *")}
+    assert marked == ({f"{number} *"} if on_front else set())
+    assert section["chosen"] == [["svm", str(number)]]
 
 
-@pytest.mark.parametrize(("number", "changed"), [(None, {}), (3, {"C": -1.0}), (99, {})])
+@pytest.mark.parametrize(("number", "changed"), [(None, {}), (3, {"C": 77.0}), (99, {})])
 def test_a_model_of_no_trial_of_the_study_marks_none(number, changed):
     trials = toy_trials(6)
-    model = model_of_trial(number, {**trials[3]["config"], **changed})
-    results = gather.Results(sweeps=[gather.Sweep("svm", "svm", trials, "")], models=[model])
-    assert gather.chosen_trials(results) == {}
+    assert results_of(number, {**trials[3]["config"], **changed}, trials).chosen_trials() == {}
 
 
 def test_importance_finds_what_matters_and_blames_nothing_on_absence():
-    found = gather.importance([gather.Sweep("toy", "svm", toy_trials(60), "")], repeats=2)
+    found = importance([Study("toy", "svm", toy_trials(60), "")], repeats=2)
     assert found is not None
     assert found.names[:2] == ["kernel", "gamma"]
     assert dict(zip(found.names, found.means, strict=True))["C"] < 0.05
     assert found.r2 > 0.8
-    assert gather.importance([gather.Sweep("toy", "svm", toy_trials(9), "")]) is None
+    assert importance([Study("toy", "svm", toy_trials(9), "")]) is None
 
 
-def test_of_the_runs_the_default_and_the_chosen_one_are_found(tmp_path):
-    import train_softmax
-
+def test_of_the_trainings_the_default_and_the_chosen_one_are_found(tmp_path):
     def run(folder: str, started: str, config: dict | None = None, status: str = "finished", **asked) -> None:
         asked = {"dataset": "mnist", "limit": None, "from_trial": None, "final": False, **asked}
+        values = {**train_softmax.Config().values(), **(config or {})}
         entry = tracking.Run(
-            "train-softmax",
-            {**asked, "config": {**train_softmax.CONFIG, **(config or {})}},
-            quiet=True,
-            directory=tmp_path / folder,
+            "train-softmax", {**asked, "config": values}, quiet=True, directory=tmp_path / folder
         )
         entry.finish({"accuracy": 0.9}, status=status)
         path = tmp_path / folder / "config.json"
@@ -241,16 +270,21 @@ def test_of_the_runs_the_default_and_the_chosen_one_are_found(tmp_path):
     run("runs/train-softmax-5", "2026-01-05", limit=100)
     run("runs/train-softmax-6", "2026-01-06", {"epochs": 3}, from_trial=7)
     run("runs/train-softmax-7", "2026-01-07", dataset="digits")
-
-    class Asked:
-        dataset, limit = "mnist", None
-
     folders = [tmp_path / "runs", tmp_path / "results"]
-    base, chosen = gather.find_runs("softmax", folders, Asked, {})
-    assert base is not None
-    assert chosen is not None
+    where = {"dataset": "mnist", "limit": None, "model": {}}
+    base, chosen = results.find_trainings("softmax", train_softmax.Config, folders, **where)
+    assert (base.role, chosen.role) == ("default", "chosen")
     assert base.folder.name == "train-softmax-2"
     assert chosen.folder.name == "train-softmax-6"
+
+
+def test_a_training_of_an_older_version_is_one_of_todays_defaults():
+    values = train_softmax.Config().values()
+    old = {"penalty": values.pop("weight_decay"), **values}
+    assert results.same(train_softmax.Config, old, {})
+    assert not results.same(train_softmax.Config, {**old, "epochs": 3}, {})
+    assert results.same(train_softmax.Config, {**old, "epochs": 3}, {}, but=["epochs"])
+    assert not results.same(train_softmax.Config, {"of another version": 3}, {})
 
 
 # The whole report
@@ -260,7 +294,7 @@ def test_of_the_runs_the_default_and_the_chosen_one_are_found(tmp_path):
 def place(tmp_path, monkeypatch):
     """An empty folder to work in, and an empty toolkit: no models."""
     monkeypatch.setattr(classifier, "ROOT", tmp_path)
-    monkeypatch.setattr(gather, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -272,27 +306,30 @@ def pages(path) -> int:
 
 
 def printed(monkeypatch) -> list[str]:
-    """What goes into the template, as text; filled when a report is written."""
-    texts: list[str] = []
-    dumps = json.dumps
-    monkeypatch.setattr(report.json, "dumps", lambda content: texts.append(str(content)) or dumps(content))
-    return texts
+    """The data of each report that is written, as text."""
+    written: list[str] = []
+    render = report.render
+
+    def watched(data, folder):
+        written.append(json.dumps(data, ensure_ascii=False))
+        return render(data, folder)
+
+    monkeypatch.setattr(report, "render", watched)
+    return written
 
 
 @pytest.mark.parametrize("lang", texts.LANGUAGES)
 def test_a_report_of_everything(place, monkeypatch, softmax_model, svm_model, lang):
-    import train_softmax
-
     for model in (softmax_model, svm_model):
         model.save(place / "trained" / f"{model.kind}-digits.safetensors")
     run = tracking.Run(
         "train-softmax",
-        {"dataset": "digits", "config": train_softmax.CONFIG, "seed": 0},
+        {"dataset": "digits", "config": train_softmax.Config().values(), "seed": 0},
         quiet=True,
         directory=place / "runs/train-softmax-1",
     )
     for epoch in GOOD:
-        run.log(epoch["epoch"], epoch)
+        run.log(epoch["epoch"], {name: value for name, value in epoch.items() if name != "epoch"})
     run.finish({"accuracy": 0.9})
     trials = [
         *toy_trials(14),
@@ -300,7 +337,7 @@ def test_a_report_of_everything(place, monkeypatch, softmax_model, svm_model, la
         {**trial(15, math.nan, "failed"), "reason": NASTY},
     ]
     (place / "results").mkdir()
-    pareto.export_csv([pareto.Front("svm", trials, ["accuracy", "size"])], "results/svm_trials.csv")
+    write_trials(place / "results/svm_trials.jsonl", trials)
     row = {"row": "train_softmax.py", "seed": 0, "test": 0.9, "seconds": 3.0, "bytes": 1000}
     (place / "results/models.jsonl").write_text(
         json.dumps(row) + "\n" + json.dumps({**row, "seed": 1}) + "\n"
@@ -308,24 +345,59 @@ def test_a_report_of_everything(place, monkeypatch, softmax_model, svm_model, la
     (place / "results/notes.json").write_text(
         json.dumps([{"title": {"en": NASTY, "es": NASTY}, "text": NASTY}])
     )
-    texts = printed(monkeypatch)
+    written = printed(monkeypatch)
     report.main(["--dataset", "digits", "--limit", "100", "--lang", lang, "--author", NASTY, "--quiet"])
     assert 4 < pages(place / "report.pdf") < 20
     assert not list(place.glob(".report*"))
-    assert "python train_ann.py" in texts[-1]
-    assert "experiments/augmentation.py --drawn FILE" in texts[-1]
-    assert "python sweep_ann.py" in texts[-1]
-    assert "sweep_svm.py --trials 16" in texts[-1]
-    assert repr(NASTY)[1:-1] in texts[-1]
+    data = json.loads(written[-1])
+    assert "python train_ann.py" in data["trainings"]["missing"]
+    assert data["augmentation"] is None
+    assert data["searches"]["missing"] == ["python sweep_ann.py"]
+    assert "sweep_svm.py --trials 16" in written[-1]
+    assert data["searches"]["reasons"] == [["svm", NASTY, "1"]]
+    assert data["notes"] == [[NASTY, NASTY]]
+    assert data["authors"] == [NASTY]
+
+
+def test_a_fourth_classifier_and_a_new_metric_appear_by_themselves(place, monkeypatch, softmax_model):
+    (place / "fourth.py").write_text(
+        "from softmax import Softmax\n\n\nclass Fourth(Softmax):\n    kind, name = 'fourth', 'Fourth'\n"
+    )
+    (place / "train_fourth.py").write_text("from train_softmax import Config\n")
+    monkeypatch.syspath_prepend(place)
+    monkeypatch.setitem(report.CLASSIFIERS, "fourth", "Fourth")
+    metric = Metric("certainty", True, "%", 100, 2, lambda labels, probabilities: 0.4321)
+    monkeypatch.setitem(METRICS, "certainty", metric)
+    from fourth import Fourth
+
+    model = Fourth()
+    model.set_arrays(softmax_model.arrays())
+    model.trained_on = {"config": {"epochs": 3}}
+    model.save(place / "models" / "fourth.safetensors")
+    written = printed(monkeypatch)
+    report.main(["--dataset", "digits", "--limit", "100", "--quiet"])
+    data = json.loads(written[-1])
+    assert data["models"]["heads"] == ["Fourth"]
+    assert ["certainty", "43.21\u00a0%"] in data["models"]["rows"]
+    (shown,) = data["models"]["each"]
+    assert shown["confusion"] == "confusion-fourth.svg"
+    assert ["epochs", "3", "passes over the training split"] in shown["config"]
+    assert "python test_fourth.py" in data["reproduce"]["commands"]
+    assert "python train_fourth.py" in data["trainings"]["missing"]
 
 
 def test_what_is_missing_is_named_with_its_command(place, monkeypatch, softmax_model):
     softmax_model.save(place / "models" / "softmax.safetensors")
-    texts = printed(monkeypatch)
+    written = printed(monkeypatch)
     report.main(["--dataset", "digits", "--limit", "50", "--quiet", "--output", "new/folder/mine.pdf"])
     assert 0 < pages(place / "new/folder/mine.pdf") < 20
-    for command in ("train_ann.py", "train_svm.py", "sweep_ann.py", "sweep_svm.py", "bench/results.py"):
-        assert f"python {command}" in texts[-1]
+    data = json.loads(written[-1])
+    for command in ("train_ann.py", "train_svm.py"):
+        assert f"python {command}" in data["models"]["missing"]
+        assert f"python {command}" in data["trainings"]["missing"]
+    assert set(data["searches"]["missing"]) == {"python sweep_ann.py", "python sweep_svm.py"}
+    assert data["base"]["rows"] == []
+    assert data["fronts"] is None
 
 
 def test_without_mnist_the_models_are_not_tested(place, monkeypatch, capsys, softmax_model):
@@ -333,34 +405,30 @@ def test_without_mnist_the_models_are_not_tested(place, monkeypatch, capsys, sof
     softmax_model.save(place / "models" / "softmax.safetensors")
     monkeypatch.delenv("MNIST_DIR", raising=False)
     monkeypatch.setattr(datasets, "_download", lambda folder: "no network")
-    texts = printed(monkeypatch)
+    written = printed(monkeypatch)
     report.main(["--data", str(place / "nowhere")])
     assert pages(place / "report.pdf") > 0
-    assert "MNIST was not found: --data DIR says where it lies." in capsys.readouterr().out
-    written = texts[-1]
-    assert "MNIST was not found: " in written
-    assert "{'code': '--data DIR'}" in written
-    assert "tab-config-softmax" in written
-    assert "tab-models" not in written
-    assert "fig-confusion" not in written
+    assert "MNIST was not found: --data DIR says where it is." in capsys.readouterr().out
+    (data,) = map(json.loads, written)
+    assert data["models"]["test"] is None
+    (model,) = data["models"]["each"]
+    assert model["path"] == "models/softmax.safetensors"
+    assert model["confusion"] is None
     for name in (name for pair in datasets.MNIST_FILES.values() for name in pair[:2]):
         (place / name).write_bytes(b"no")
     with pytest.raises(InputError, match="is damaged"):
         report.main(["--data", str(place)])
 
 
-def test_studies_of_the_database_go_before_tables(tmp_path):
+def test_studies_of_the_database_go_before_files(tmp_path):
     db = f"sqlite:///{tmp_path}/studies.db"
     about = {"objectives": ["loss"], "model": "ann", "dataset": "mnist", "limit": None}
-    with study.open_study(db, "mine", create=about) as opened:
-        new = opened.claim(1, {"seed": 0})
-        new.suggest_float("C", 0, 1)
-        opened.end(new, "finished", {"loss": 0.1, "config": {}}, [0.1])
+    with record.open_study(db, "mine", create=about) as opened:
+        opened.optimize(lambda trial: trial.suggest_float("C", 0, 1), n_trials=1)
     for kind in ("ann", "svm"):
-        front = pareto.Front(kind, toy_trials(3), ["accuracy", "size"])
-        pareto.export_csv([front], str(tmp_path / f"{kind}_trials.csv"))
-    sweeps = gather.load_sweeps(db, tmp_path)
-    assert [(sweep.name, sweep.kind, len(sweep.trials)) for sweep in sweeps] == [
+        write_trials(tmp_path / f"{kind}_trials.jsonl", toy_trials(3), kind)
+    studies = report.read_studies(db, tmp_path)
+    assert [(own.name, own.kind, len(own.trials)) for own in studies] == [
         ("mine", "ann", 1),
         ("svm", "svm", 3),
     ]
@@ -374,9 +442,10 @@ def test_with_nothing_at_all_it_says_so(place):
 @pytest.mark.parametrize(
     ("path", "content"),
     [
-        ("results/ann_trials.csv", "a,b\n1,2\n"),
+        ("results/ann_trials.jsonl", "{}\n"),
         ("results/models.jsonl", "{}\nno\n"),
         ("results/models.jsonl", "3\n"),
+        ("results/svm_trials.jsonl", "a,b\n1,2\n"),
         ("results/notes.json", "[1]"),
         ("results/train-svm/config.json", "{"),
         ("runs/train-ann-1/config.json", "[]"),
@@ -399,4 +468,4 @@ def test_mistakes_on_the_command_line_are_one_sentence(script):
 
 
 def test_the_objectives_of_the_fronts_are_known():
-    assert {name for pair in report.PAIRS for name in pair} <= set(MAXIMIZE)
+    assert {name for pair in report.PAIRS for name in pair} <= set(METRICS)

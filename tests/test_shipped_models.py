@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from predict import CLASSIFIERS
 
-KINDS = {"softmax": "Softmax", "ann": "ANN", "svm": "SVM"}
 PAGE = (ROOT / "models" / "README.md").read_text()
 
 
@@ -21,31 +21,31 @@ def part_of(kind: str) -> str:
 
 
 def load(kind: str):
-    return getattr(import_module(kind), KINDS[kind]).load(ROOT / "models" / f"{kind}.safetensors")
+    return getattr(import_module(kind), CLASSIFIERS[kind]).load(ROOT / "models" / f"{kind}.safetensors")
 
 
 def test_together_they_are_small():
     assert sum(path.stat().st_size for path in (ROOT / "models").glob("*.safetensors")) < 15e6
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_each_is_the_one_that_the_page_describes(kind):
     content = (ROOT / "models" / f"{kind}.safetensors").read_bytes()
     assert hashlib.sha256(content).hexdigest() in part_of(kind)
     assert f"{len(content) / 1e6:.2f} MB" in part_of(kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_was_fitted_on_everything_and_says_when_it_is_unsure(kind):
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_each_was_trained_on_everything_and_says_when_it_is_unsure(kind):
     model = load(kind)
     assert model.trained_on["images"] == "mnist/all"
     assert model.trained_on["count"] == 60_000
     assert 0 < model.metrics["unsure_below"] <= 1  # 1: always unsure, as softmax regression should be
     if kind != "softmax":
-        assert f"| chosen as | trial {model.trained_on['from_trial']} " in part_of(kind)
+        assert f"| configuration | trial {model.trained_on['from_trial']} " in part_of(kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_each_reaches_what_the_page_says(kind, mnist_dir):
     from toolkit import datasets
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import signal
@@ -14,12 +15,12 @@ from toy_sweep import SEARCH
 from wandb_server import PROJECT, SWEEP, WandbServer
 
 from classifier import InputError
-from toolkit import study, sweep
+from toolkit import search, sweep, trials, wandb_sweep
 from toolkit.sweep import Settings
 
 pytestmark = pytest.mark.server
 PROPOSALS = [
-    {"x": x, "kernel": kernel, "gamma": 0.1, "depth": 2, "epochs": 4}
+    {"x": x, "kernel": kernel, "gamma": 0.1, "depth": 2}
     for x, kernel in ((0.1, "plain"), (0.5, "curved"), (0.9, "plain"), (0.4, "plain"))
 ]
 LOSSES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -31,8 +32,7 @@ def db(tmp_path) -> str:
 
 
 def records(db: str) -> list[dict]:
-    with study.open_study(db, "toy") as opened:
-        return opened.records()
+    return trials.read_trials(db, "toy")
 
 
 def environment(server: WandbServer, **more: str) -> dict[str, str]:
@@ -63,14 +63,15 @@ def test_three_trials_a_stop_and_one_that_raises(script, db):
         assert line in made["config"]
     assert re.search(r"x:\s+distribution: uniform\s+max: 1.0\s+min: 0.0", made["config"])
 
-    trials = records(db)
-    assert [trial["state"] for trial in trials] == ["finished", "pruned", "failed"]
-    assert [trial["trial_parameters"]["x"] for trial in trials] == [0.1, 0.5, 0.9]
-    assert [trial["trial_parameters"].get("gamma") for trial in trials] == [None, 0.1, None]
-    assert {trial["engine"] for trial in trials} == {"wandb"}
-    assert trials[2]["reason"] == "MemoryError: no room for x"
-    assert trials[1].get("epochs", 0) < 4
-    assert trials[0]["loss"] == pytest.approx(0.29)
+    found = records(db)
+    assert [trial["state"] for trial in found] == ["finished", "pruned", "failed"]
+    assert [trial["trial_parameters"]["x"] for trial in found] == [0.1, 0.5, 0.9]
+    assert [trial["trial_parameters"].get("gamma") for trial in found] == [None, 0.1, None]
+    assert {trial["engine"] for trial in found} == {"wandb"}
+    assert all(trial["started"] < trial["ended"] for trial in found)
+    assert found[2]["reason"] == "MemoryError: no room for x"
+    assert found[1].get("epochs", 0) < 4
+    assert found[0]["loss"] == pytest.approx(0.29)
     assert "Weights & Biases has ended the sweep." in done.stdout
 
     runs = [server.runs[name] for name in server.handed_out]
@@ -83,7 +84,7 @@ def test_three_trials_a_stop_and_one_that_raises(script, db):
         assert all(name in row for row in run["rows"] for name in LOSSES)
     assert runs[0]["rows"][-1]["confusion_matrix"]["_type"] == "image-file"
     assert runs[0]["config"]["x"]["value"] == 0.1
-    assert runs[0]["summary"]["macro_f1"] == pytest.approx(trials[0]["macro_f1"])
+    assert runs[0]["summary"]["macro_f1"] == pytest.approx(found[0]["macro_f1"])
 
 
 def test_the_total_is_kept_and_a_killed_sweep_goes_on(script, db):
@@ -103,11 +104,9 @@ def test_the_total_is_kept_and_a_killed_sweep_goes_on(script, db):
         process.communicate()
         script(*command(db, 3, "--quiet"), **environment(server))
     assert len(server.sweeps) == 1  # the study's own is joined again
-    trials = records(db)
-    assert [trial["state"] for trial in trials] == ["interrupted", "finished", "finished", "finished"]
-    assert [trial.get("retry_of") for trial in trials] == [None, 0, None, None]
-    assert trials[0]["trial_parameters"] == trials[1]["trial_parameters"]
-    assert len(server.handed_out) == 3
+    # Weights & Biases knows of the trial that was killed; the study gets those that ended.
+    assert [trial["state"] for trial in records(db)] == ["finished"] * 3
+    assert len(server.handed_out) == 4
 
 
 def test_another_machine_joins_by_the_sweep_s_id(script, db, tmp_path):
@@ -120,6 +119,49 @@ def test_another_machine_joins_by_the_sweep_s_id(script, db, tmp_path):
     assert server.sweeps == []
     assert "is not of this search space: the proposed 'x', 7.0, is not in the space" in done.stderr
     assert [trial["state"] for trial in records(other)] == ["finished"]
+
+
+def test_a_space_as_weights_and_biases_has_it(db):
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    entries = {
+        "kernel": (CategoricalDistribution(["a", None, True, 2, 0.5]), {"values": ["a", None, True, 2, 0.5]}),
+        "depth": (IntDistribution(1, 3), {"distribution": "int_uniform", "min": 1, "max": 3}),
+        # A float's bound written as 0 would be an integer there.
+        "x": (FloatDistribution(0, 1), {"distribution": "uniform", "min": 0.0, "max": 1.0}),
+        "gamma": (
+            FloatDistribution(1e-4, 1, log=True),
+            {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0},
+        ),
+        "dropout": (
+            FloatDistribution(0, 0.5, step=0.1),
+            {"distribution": "q_uniform", "min": 0.0, "max": 0.5, "q": 0.1},
+        ),
+    }
+    plan = sweep.prepare(SEARCH, Settings(db=db, engine="wandb"))
+    space = {name: (distribution, search.always) for name, (distribution, _) in entries.items()}
+    made = wandb_sweep.sweep_config(dataclasses.replace(plan, space=space))
+    for name, (_, form) in entries.items():
+        assert made["parameters"][name] == form
+        own = made["parameters"][name].values()
+        assert [type(value) for value in own] == [type(value) for value in form.values()]
+    assert made["metric"] == {"name": "val_loss", "goal": "minimize"}
+    assert made["early_terminate"] == {"type": "hyperband", "min_iter": 1, "eta": 3}
+    plan = sweep.prepare(SEARCH, Settings(db=db, engine="wandb", objectives=("accuracy",)))
+    assert wandb_sweep.sweep_config(plan)["metric"] == {"name": "val_accuracy", "goal": "maximize"}
+
+
+def test_a_proposal_is_read_with_the_types_of_the_space():
+    space = search.read_space(SEARCH)
+    proposal = {"x": 0.5, "kernel": "plain", "gamma": 1.0 + 1e-12, "depth": 2.0}
+    read = wandb_sweep.read_proposal(space, proposal)
+    assert read == {"x": 0.5, "kernel": "plain", "gamma": 1.0, "depth": 2}
+    assert type(read["depth"]) is int
+    for name, value in {"x": 1.5, "kernel": "round", "depth": 9, "gamma": "a"}.items():
+        with pytest.raises(InputError, match=name):
+            wandb_sweep.read_proposal(space, {**proposal, name: value})
+    with pytest.raises(InputError, match="depth"):
+        wandb_sweep.read_proposal(space, {"x": 0.5, "kernel": "plain", "gamma": 0.5})
 
 
 def test_a_server_that_cannot_be_reached_is_one_sentence(db, monkeypatch):
@@ -164,12 +206,12 @@ def test_offline_runs_hold_the_losses_of_both_splits(script, db):
             timeout=120,
         )
     assert done.returncode == 0, done.stderr
-    trials = {trial["number"]: trial for trial in records(db)}
+    found = {trial["number"]: trial for trial in records(db)}
     assert len(server.runs) == 2
     for run in server.runs.values():
         assert [row["epoch"] for row in run["rows"]] == [1, 2, 3, 4]
         assert all(name in row for row in run["rows"] for name in LOSSES)
-        trial = trials[run["config"]["trial"]["value"]]
+        trial = found[run["config"]["trial"]["value"]]
         assert run["rows"][-1]["train_loss"] == pytest.approx(trial["loss"])
         assert run["rows"][-1]["val_loss"] == pytest.approx(trial["loss"] + 0.01)
         assert run["config"]["x"]["value"] == trial["trial_parameters"]["x"]

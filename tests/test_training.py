@@ -13,9 +13,9 @@ import pytest
 
 import classifier
 from ann import ANN
-from classifier import read_arrays
 from svm import SVM
-from toolkit.datasets import Drawings, save_drawings
+from toolkit.drawings import Drawings, save_drawings
+from toolkit.files import read_arrays
 
 DIGITS = ("--dataset", "digits", "--wandb", "disabled")
 QUICK = {
@@ -50,7 +50,7 @@ def test_a_training_leaves_a_model_and_a_record(script, kind):
     assert metrics["status"] == "finished"
     assert metrics["accuracy"] > 0.5
     assert (run / "confusion.png").stat().st_size > 10_000
-    assert (run / "checkpoint.safetensors").is_file()
+    assert (run / "checkpoint.safetensors").is_file() == (kind != "svm")
     header = read_arrays(script.folder / "m.safetensors")[1]
     assert header["trained_on"]["images"] == "digits/train"
     assert header["trained_on"]["count"] == 500
@@ -97,11 +97,9 @@ def test_when_to_be_unsure_is_fitted_on_drawings(script):
     assert "nothing.npz" in said
 
 
-@pytest.mark.parametrize("kind", QUICK)
+@pytest.mark.parametrize("kind", ["softmax", "ann"])
 def test_a_killed_training_goes_on_to_the_same_model(script, kind):
-    words = [f"train_{kind}.py", *DIGITS, *QUICK[kind], "--augment", "0.5", "--quiet"]
-    if kind != "svm":
-        words += ["--epochs", 6]
+    words = [f"train_{kind}.py", *DIGITS, *QUICK[kind], "--augment", "0.5", "--quiet", "--epochs", 6]
     script(*words, "--output", "whole.safetensors")
     runs = script.folder / "runs"
     (first,) = runs.iterdir()
@@ -120,7 +118,7 @@ def test_a_killed_training_goes_on_to_the_same_model(script, kind):
     process.wait()
     (run,) = found
     assert not (script.folder / "resumed.safetensors").exists()
-    script(f"train_{kind}.py", "--resume", run, "--quiet")
+    script(f"train_{kind}.py", "--resume", run, "--quiet", "--output", "resumed.safetensors")
     one, other = (read_arrays(script.folder / f"{name}.safetensors") for name in ("whole", "resumed"))
     assert one[1]["config"] == other[1]["config"]
     for name, array in one[0].items():
@@ -138,7 +136,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(script):
         text=True,
     )
     for line in process.stdout:
-        if line.startswith("epoch"):
+        if line.startswith("epoch   2/500"):  # the first one is in the checkpoint
             break
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -155,7 +153,7 @@ def test_models_of_one_kind_are_not_resumed_as_another(script):
     (run,) = (script.folder / "runs").iterdir()
     assert "is a run of train-softmax" in script("train_ann.py", "--resume", run, status=2).stderr
     assert "no run's folder" in script("train_ann.py", "--resume", "elsewhere", status=2).stderr
-    script("train_softmax.py", "--resume", run, "--quiet")
+    script("train_softmax.py", "--resume", run, "--quiet", "--output", "m.safetensors")
 
 
 def test_final_fits_on_everything_and_chooses_on_nothing(script):
@@ -197,7 +195,7 @@ def test_same_seed_same_metrics(script):
         (("train_ann.py", "--epochs", "three"), "invalid int value: 'three'"),
         (("train_ann.py", "--conv-channels", "8,x"), "not a list of whole numbers"),
         (("train_ann.py", "--augment", "-1"), "wanted augment from 0"),
-        (("train_ann.py", "--limit", "0"), "0 is less than 1"),
+        (("train_ann.py", "--limit", "0"), "0 is not from 1"),
         (("train_ann.py", "--seed", "-1"), "not from 0"),
         (("train_ann.py", "--wandb", "maybe"), "invalid choice: 'maybe'"),
         (("train_ann.py", "--whatever"), "unrecognized arguments: --whatever"),

@@ -1,4 +1,4 @@
-"""What every script's command line shares: exit codes, and the flags that other programs rely on.
+"""What every script's command line shares: exit codes, and flags that several scripts have.
 
 Exit codes: 0 done, 2 with one sentence on standard error for what the user can mend, 130 on Ctrl-C.
 """
@@ -6,18 +6,21 @@ Exit codes: 0 done, 2 with one sentence on standard error for what the user can 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from classifier import InputError
+from toolkit.config import Config
+from toolkit.files import InputError
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the description's lines, and shows the default of every option that has one."""
+    """Keep the description's lines, and show the default of every option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False:
@@ -26,20 +29,23 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose help shows every default; `description` may have several lines."""
+    """An argument parser whose help shows every default. The description may have several lines."""
 
     def __init__(self, description: str | None, **arguments: Any) -> None:
         super().__init__(description=description, formatter_class=_Formatter, **arguments)
 
     def error(self, message: str) -> NoReturn:
-        """One sentence, without the usage that argparse puts before it."""
+        """Print one sentence, without the usage that argparse puts before it, and exit with 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a script's `main` and exit: the one place where exceptions become exit codes."""
-    # A process that a shell started in the background ignores SIGINT; ours shall always be stoppable.
+    """Run a script's `main` and exit. Only here do exceptions become exit codes."""
+    # A process that a shell started in the background ignores SIGINT. Ours must always be stoppable.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack a letter of a file's name
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = main() or 0
         sys.stdout.flush()
@@ -47,7 +53,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         print("Interrupted.", file=sys.stderr)
         status = 130
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) went away: not an error, and nothing more can be printed.
+        # The reader of a pipe (`| head`) went away. That is no error, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except (InputError, OSError) as error:
@@ -57,81 +63,84 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def positive_int(text: str) -> int:
-    """The argparse type of a count: an integer from 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
-    return value
+    """Read a count, an integer from 1, for argparse."""
+    return _integer(text, 1, sys.maxsize)
 
 
 def seed(text: str) -> int:
-    """The argparse type of a seed: an integer from 0 to 2^32 - 1, as NumPy takes them."""
+    """Read a seed, an integer from 0 to 2^32 - 1 as NumPy takes them, for argparse."""
+    return _integer(text, 0, 2**32 - 1)
+
+
+def _integer(text: str, low: int, high: int) -> int:
     try:
         value = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{value} is not from 0 to 4294967295")
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{value} is not from {low} to {high}")
     return value
 
 
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that say which data: the same for training, testing and sweeps."""
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data",
-        metavar="DIR",
-        help="where MNIST lies or is to be stored (default: $MNIST_DIR, else ./data, else a download)",
-    )
-    group.add_argument(
-        "--dataset",
-        choices=("mnist", "digits"),
-        default="mnist",
-        help="digits: the 1,797 small digits that come with scikit-learn, no download",
-    )
-    group.add_argument(
-        "--limit", type=positive_int, metavar="N", help="only the first N images of each split, stratified"
-    )
+def add_config_flags(parser: argparse.ArgumentParser, config: type[Config]) -> None:
+    """Add a flag for each field of a configuration.
 
-
-def add_config_flags(parser: argparse.ArgumentParser, options: Mapping[str, tuple[Any, str]]) -> None:
-    """One flag for each entry of a configuration: its default's type is the flag's type.
-
-    `options` maps a name to its default and its help. Lists are given with commas (`--hidden 128,64`,
-    an empty text for none). A flag that is not given stays out of the parsed arguments, so that
-    presets, a trial's configuration and the flags can be laid over one another.
+    Tuples are given with commas (`--hidden 128,64`, an empty text for none). A flag that is not given stays
+    out of the parsed arguments, so that presets, a trial's configuration and flags can be merged.
     """
     group = parser.add_argument_group("configuration")
-    for name, (default, text) in options.items():
-        flag = "--" + name.replace("_", "-")
-        shown = ",".join(map(str, default)) if isinstance(default, (list, tuple)) else default
+    for field in fields(config):
+        default, about = field.default, field.metadata
+        shown = ",".join(map(str, default)) or "''" if isinstance(default, tuple) else default
+        text = about["help"].replace("%", "%%")
+        if about["choices"] and not isinstance(default, bool):
+            text += f"; one of {', '.join(map(str, about['choices']))}"
+        flags = ["--" + field.name.replace("_", "-")]
         arguments: dict[str, Any] = {"help": f"{text} (default: {shown})", "default": argparse.SUPPRESS}
         if isinstance(default, bool):
             arguments["action"] = argparse.BooleanOptionalAction
         else:
-            arguments["type"] = _list_of_int if isinstance(default, (list, tuple)) else type(default)
-            arguments["metavar"] = name.upper()
-        if name == "augment":  # the one entry that may also stand alone
-            arguments.update(nargs="?", const=1.0, metavar="STRENGTH")
-        group.add_argument(flag, **arguments)
+            arguments["type"] = _reader(type(default), about["words"])
+            arguments["metavar"] = field.name.upper()
+        if about["alone"] is not None:
+            arguments |= {"nargs": "?", "const": about["alone"]}
+        group.add_argument(*flags, **arguments)
+        for old in (old for old, new in config.RENAMED.items() if new == field.name):
+            hidden = {**arguments, "help": argparse.SUPPRESS, "dest": field.name}
+            group.add_argument("--" + old.replace("_", "-"), **hidden)
 
 
-def _list_of_int(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers like 32,64") from None
+def _reader(wanted: type, words: tuple[str, ...]) -> Callable[[str], Any]:
+    """Return the function that reads a flag's text as a value of the wanted type."""
+
+    def read(text: str) -> Any:
+        if text in words:
+            return text
+        if wanted is not tuple:
+            return wanted(text)
+        try:
+            return tuple(int(part) for part in text.split(",") if part.strip())
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers like 32,64") from None
+
+    read.__name__ = wanted.__name__  # argparse names it: invalid int value
+    return read
+
+
+def given(arguments: argparse.Namespace, config: type[Config]) -> dict[str, Any]:
+    """Return the values of a configuration that were given on the command line."""
+    names = {field.name for field in fields(config)}
+    return {name: value for name, value in vars(arguments).items() if name in names}
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as a person reads it: relative where it lies below the current folder."""
+    """Return a path as people read it: relative when it lies below the current folder."""
     absolute, here = Path(path).resolve(), Path.cwd()
     return str(absolute.relative_to(here) if absolute.is_relative_to(here) else path)
 
 
-def given(arguments: argparse.Namespace, names: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of a configuration that were given on the command line."""
-    return {name: value for name, value in vars(arguments).items() if name in names}
+def processors() -> int:
+    """Return how many processors this process may use; a container may have fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

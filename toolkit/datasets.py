@@ -1,31 +1,34 @@
-"""The data: MNIST, scikit-learn's bundled digits, recorded and captured drawings, and the splits.
+"""The image data sets, and how each is divided into splits.
 
-    python -m toolkit.datasets [--data DIR]       # says where MNIST was found; downloads it where it can
+    python -m toolkit.datasets [--data DIR]       # say where MNIST is, and download it if it is nowhere
 
-MNIST is looked for in `--data DIR`, `$MNIST_DIR`, `./data`, and is else downloaded into `./data`.
-Splits, the same for every model: 54,000 images to fit, 6,000 to choose on (stratified, fixed seed),
-10,000 to report on; "all" is the first two together, for a final model.
+MNIST is looked for in `--data DIR`, `$MNIST_DIR` and `./data`. If it is in none of them, it is downloaded to
+`./data`.
+
+The splits are the same for every model. MNIST's are train (54,000 images), validation (6,000) and test
+(10,000); "all" is train and validation together, for a final model.
+
+To add a data set, write a function that reads it and give it an entry in `DATASETS`.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
-import itertools
 import os
-import re
-import zipfile
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from classifier import InputError, write_safely
 from toolkit import commandline
-from toolkit.framing import frame_picture, frame_strokes
+from toolkit.files import InputError
 
 SPLITS = ("train", "validation", "test", "all")
-SPLIT_SEED = 28  # of the fixed, stratified division into fit and choose
+DEFAULT = "mnist"  # the data set of the shipped models
+SPLIT_SEED = 28  # draws the images that are held out
 MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 10_000),
@@ -34,7 +37,14 @@ MNIST_FILES = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 (n, 28, 28), 0 paper, 255 ink; labels int64 (n,); a name such as "mnist/train"."""
+    """Labelled images.
+
+    Attributes
+    ----------
+    images : uint8 (n, 28, 28), 0 paper, 255 ink.
+    labels : int64 (n,), 0 to 9.
+    name : where they come from, such as "mnist/train".
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -44,65 +54,59 @@ class ImageSet:
         return len(self.labels)
 
 
-@dataclass
-class Drawings:
-    """Digits as they were drawn.
+@dataclass(frozen=True)
+class Dataset:
+    """A data set.
 
-    strokes : a digit is a list of strokes, a stroke a (k, 2) array, x to the right, y downwards
-    labels : int64 (n,), the digit that was asked for
-    writers : (n,) numbers or text
-    is_test : bool (n,), or None where the set has no such division
-    images : uint8 (n, 28, 28), what a classifier saw when it was drawn, or None
-    times : int64 (n,), seconds since 1970, or None
+    Attributes
+    ----------
+    help : what `--dataset` says about it.
+    read : called as `read(part, data)`. `part` is "train" or "test", `data` is the folder from `--data` or
+        None. Returns images, uint8 (n, 28, 28), and labels, int64 (n,).
+    validation : how many images of the training part are held out for validation.
+    test : how many are held out for the test, if the set has no test part of its own; `part` may then be
+        ignored.
     """
 
-    strokes: list[list[np.ndarray]]
-    labels: np.ndarray
-    writers: np.ndarray
-    is_test: np.ndarray | None = None
-    images: np.ndarray | None = None
-    times: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
+    help: str
+    read: Callable[[str, str | os.PathLike[str] | None], tuple[np.ndarray, np.ndarray]]
+    validation: int
+    test: int = 0
 
 
 def load(
     split: str,
     *,
-    dataset: str = "mnist",
+    dataset: str = DEFAULT,
     data: str | os.PathLike[str] | None = None,
     limit: int | None = None,
 ) -> ImageSet:
-    """One split of a data set.
+    """Load one split of a data set.
 
     Parameters
     ----------
     split : "train", "validation", "test" or "all" (train and validation together).
-    dataset : "mnist", or "digits" for the 1,797 bundled 8 x 8 digits (1,294, 143 and 360 of them).
-    data : the folder that holds MNIST; by default the places that the module's docstring names.
-    limit : take only the first so many images, stratified; a larger number takes them all.
+    dataset : a name in `DATASETS`.
+    data : the folder that holds the files; by default the places named at the top of this module.
+    limit : take only the first `limit` images, in proportion to the classes; all if there are fewer.
 
     Raises
     ------
-    InputError : the data cannot be had, or is damaged.
+    InputError : the data set is unknown, cannot be found or is damaged.
     """
     if split not in SPLITS:
         raise ValueError(f"wanted a split out of {SPLITS}; got {split!r}.")
-    if dataset == "mnist":
-        images, labels = _read_mnist("test" if split == "test" else "train", data)
-        held_out = 6_000
-    elif dataset == "digits":
-        images, labels = _bundled_digits()
-        reported = _stratified(labels, 360, np.random.default_rng(SPLIT_SEED))
-        part = reported if split == "test" else ~reported
+    if dataset not in DATASETS:
+        raise InputError(f"wanted the data set {' or '.join(DATASETS)}; got {dataset!r}.")
+    entry = DATASETS[dataset]
+    images, labels = entry.read("test" if split == "test" else "train", data)
+    if entry.test:
+        held_out = _stratified(labels, entry.test, np.random.default_rng(SPLIT_SEED))
+        part = held_out if split == "test" else ~held_out
         images, labels = images[part], labels[part]
-        held_out = 143
-    else:
-        raise InputError(f"wanted the data set mnist or digits; got {dataset!r}.")
     if split in ("train", "validation"):
-        chosen = _stratified(labels, held_out, np.random.default_rng(SPLIT_SEED))
-        part = chosen if split == "validation" else ~chosen
+        held_out = _stratified(labels, entry.validation, np.random.default_rng(SPLIT_SEED))
+        part = held_out if split == "validation" else ~held_out
         images, labels = images[part], labels[part]
     if limit is not None and limit < len(labels):
         part = _stratified(labels, limit, None)
@@ -111,12 +115,15 @@ def load(
 
 
 def _stratified(labels: np.ndarray, count: int, rng: np.random.Generator | None) -> np.ndarray:
-    """A mask of `count` of the labels, each class in proportion: the first ones, or random ones."""
+    """Return a mask that takes `count` labels, each class in proportion.
+
+    They are chosen at random, or are the first ones if there is no `rng`.
+    """
     mask = np.zeros(len(labels), dtype=bool)
     classes, sizes = np.unique(labels, return_counts=True)
     exact = sizes * (count / len(labels))
     wanted = np.floor(exact).astype(int)
-    # Largest remainders get the rest, so that exactly `count` are taken.
+    # The classes with the largest remainders get one more, so that the total is exactly `count`.
     for index in np.argsort(wanted - exact, kind="stable")[: count - wanted.sum()]:
         wanted[index] += 1
     for label, number in zip(classes, wanted, strict=True):
@@ -126,10 +133,10 @@ def _stratified(labels: np.ndarray, count: int, rng: np.random.Generator | None)
 
 
 def find_mnist(data: str | os.PathLike[str] | None = None, *, download: bool = True) -> Path:
-    """The folder that holds MNIST's four files.
+    """Find the folder with MNIST's four files, and download them if they are nowhere.
 
-    `data`, where given, is the only place looked in (and downloaded to); else `$MNIST_DIR`, then `./data`.
-    Raises InputError where MNIST is in none of them and cannot be downloaded.
+    If `data` is given, only that folder is searched (and downloaded to). Otherwise `$MNIST_DIR` is searched,
+    then `./data`. Raises InputError if MNIST is in none of them and cannot be downloaded.
     """
     if data is not None:
         places = [Path(data)]
@@ -142,7 +149,7 @@ def find_mnist(data: str | os.PathLike[str] | None = None, *, download: bool = T
             if all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in names):
                 return folder
     tried = ", ".join(str(place) for place in places)
-    why = "no download was asked for"
+    why = "not asked for"
     if download:
         print(f"MNIST is not in {tried}: downloading it into {places[-1]} ...", flush=True)
         why = _download(places[-1])
@@ -150,12 +157,12 @@ def find_mnist(data: str | os.PathLike[str] | None = None, *, download: bool = T
             return places[-1] / "MNIST" / "raw"
     raise InputError(
         f"MNIST was found in none of --data DIR, $MNIST_DIR and ./data (looked in {tried}), and the download "
-        f"failed ({why}); give its folder with --data, or take the bundled digits with --dataset digits."
+        f"failed ({why}); name its folder with --data, or take the bundled digits with --dataset digits."
     )
 
 
 def _download(folder: Path) -> str:
-    """Download MNIST with torchvision; why it failed, or an empty text."""
+    """Download MNIST with torchvision; return why that failed, or an empty string."""
     try:
         from torchvision.datasets import MNIST
 
@@ -168,30 +175,34 @@ def _download(folder: Path) -> str:
 def _read_mnist(part: str, data: str | os.PathLike[str] | None) -> tuple[np.ndarray, np.ndarray]:
     folder = find_mnist(data)
     image_file, label_file, count = MNIST_FILES[part]
-    images = _read_idx(folder / image_file)
-    labels = _read_idx(folder / label_file)
-    if images.shape != (count, 28, 28) or labels.shape != (count,) or labels.max() > 9:
+    images = _read_idx(folder / image_file, (count, 28, 28))
+    labels = _read_idx(folder / label_file, (count,))
+    if labels.max() > 9:
         raise InputError(
-            f"MNIST in {folder} is damaged: {image_file} holds {images.shape}, {labels.shape} labels."
+            f"{folder / label_file} is damaged (labels above 9); delete it to download it again."
         )
     return images, labels.astype(np.int64)
 
 
-def _read_idx(path: Path) -> np.ndarray:
-    """A file in the IDX format: two zero bytes, type 8 (uint8), rank, big-endian sizes, the bytes."""
+def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Read a file in the IDX format: two zero bytes, 8 for uint8, the rank, big-endian sizes, the numbers."""
+    header = b"\0\0\x08" + bytes([len(shape)]) + np.array(shape, ">i4").tobytes()
+    length = len(header) + int(np.prod(shape))
     try:
-        content = path.read_bytes() if path.is_file() else gzip.decompress(Path(f"{path}.gz").read_bytes())
-        if content[:3] != b"\0\0\x08":
-            raise ValueError("not an IDX file of bytes")
-        rank = content[3]
-        shape = np.frombuffer(content, dtype=">i4", count=rank, offset=4)
-        return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it, and it is downloaded again.") from error
+        # One byte more than wanted tells a file that is too long, however long it is.
+        with open(path, "rb") if path.is_file() else gzip.open(f"{path}.gz") as file:
+            content = file.read(length + 1)
+        if not content.startswith(header):
+            raise ValueError("wrong header")
+        if len(content) != length:
+            raise ValueError(f"not {length:,} bytes long")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it to download it again.") from error
+    return np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
 
 
-def _bundled_digits() -> tuple[np.ndarray, np.ndarray]:
-    """The bundled digits, 8 x 8 with 0 to 16, as images: enlarged to 20 x 20, centred by mass."""
+def _read_digits(part: str, data: str | os.PathLike[str] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Read scikit-learn's digits, 8 x 8 with values 0 to 16, as 20 x 20 pixels centred by mass in 28 x 28."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -207,169 +218,49 @@ def _bundled_digits() -> tuple[np.ndarray, np.ndarray]:
     return images, bundle.target.astype(np.int64)
 
 
-def load_drawings(path: str | os.PathLike[str]) -> Drawings:
-    """Recorded drawings from an `.npz` file.
+DATASETS = {
+    "mnist": Dataset("70,000 digits, found or downloaded", _read_mnist, validation=6_000),
+    "digits": Dataset(
+        "1,797 small digits that come with scikit-learn, no download", _read_digits, validation=143, test=360
+    ),
+}
 
-    The file's arrays: `points` (p, 2), `stroke_offsets` (s + 1,), `digit_offsets` (n + 1,), `labels` (n,),
-    `writers` (n,), and where there are such `is_test` (n,), `images` (n, 28, 28), `times` (n,). Stroke s is
-    `points[stroke_offsets[s]:stroke_offsets[s + 1]]`, digit d the strokes `digit_offsets[d]` and following.
-    Raises InputError for a file that is missing, damaged or another.
-    """
-    try:
-        # NumPy leaves a damaged file open that it opened itself.
-        with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is damaged or holds no recorded drawings ({error}).") from error
-    needed = ("points", "stroke_offsets", "digit_offsets", "labels", "writers")
-    missing = [name for name in needed if name not in arrays]
-    if missing:
-        raise InputError(f"{path} holds no recorded drawings: it lacks {', '.join(missing)}.")
-    points, stroke_offsets, digit_offsets = (arrays[name] for name in needed[:3])
-    labels = arrays["labels"]
-    count = len(labels)
-    sound = (
-        points.ndim == 2
-        and points.shape[1] == 2
-        and _are_offsets(stroke_offsets, len(points))
-        and _are_offsets(digit_offsets, len(stroke_offsets) - 1)
-        and len(digit_offsets) == count + 1
-        and np.issubdtype(labels.dtype, np.integer)
-        and (count == 0 or (labels.min() >= 0 and labels.max() <= 9))
-        and all(
-            len(arrays[name]) == count for name in ("writers", "is_test", "images", "times") if name in arrays
-        )
-        and (
-            "images" not in arrays
-            or (arrays["images"].shape[1:] == (28, 28) and arrays["images"].dtype == np.uint8)
-        )
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which data, the same for training, testing and sweeps."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data",
+        metavar="DIR",
+        help="where MNIST lies or is stored (default: $MNIST_DIR, else ./data, else a download)",
     )
-    if not sound:
-        raise InputError(f"{path} is damaged: its arrays do not fit one another.")
-    all_strokes = np.split(points, stroke_offsets[1:-1]) if len(stroke_offsets) > 1 else []
-    return Drawings(
-        strokes=[all_strokes[a:b] for a, b in itertools.pairwise(digit_offsets)],
-        labels=labels.astype(np.int64),
-        writers=arrays["writers"],
-        is_test=arrays.get("is_test"),
-        images=arrays.get("images"),
-        times=arrays.get("times"),
+    group.add_argument(
+        "--dataset",
+        choices=tuple(DATASETS),
+        default=DEFAULT,
+        help="; ".join(f"{name}: {entry.help}" for name, entry in DATASETS.items()),
+    )
+    group.add_argument(
+        "--limit",
+        type=commandline.positive_int,
+        metavar="N",
+        help="only the first N images of each split, stratified",
     )
 
 
-def _are_offsets(offsets: np.ndarray, last: int) -> bool:
-    return bool(
-        offsets.ndim == 1
-        and len(offsets) > 0
-        and np.issubdtype(offsets.dtype, np.integer)
-        and offsets[0] == 0
-        and offsets[-1] == last
-        and (np.diff(offsets) >= 0).all()
-    )
-
-
-def save_drawings(path: str | os.PathLike[str], drawings: Drawings) -> None:
-    """Write recorded drawings in the format that `load_drawings` reads, whole or not at all."""
-    import io
-
-    strokes = [np.asarray(stroke) for digit in drawings.strokes for stroke in digit]
-    arrays: dict[str, Any] = {
-        "points": np.concatenate(strokes) if strokes else np.zeros((0, 2)),
-        "stroke_offsets": np.cumsum([0, *map(len, strokes)], dtype=np.int32),
-        "digit_offsets": np.cumsum([0, *map(len, drawings.strokes)], dtype=np.int32),
-        "labels": drawings.labels.astype(np.uint8),
-        "writers": drawings.writers,
-        "is_test": drawings.is_test,
-        "images": drawings.images,
-        "times": drawings.times,
-    }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: array for name, array in arrays.items() if array is not None})
-    write_safely(path, buffer.getvalue())
-
-
-def select(drawings: Drawings, mask: np.ndarray) -> Drawings:
-    """The drawings where the mask, bool (n,), is True."""
-    arrays = {
-        name: value[mask]
-        for name in ("labels", "writers", "is_test", "images", "times")
-        if (value := getattr(drawings, name)) is not None
-    }
-    strokes = [digit for digit, taken in zip(drawings.strokes, mask, strict=True) if taken]
-    return replace(drawings, strokes=strokes, **arrays)
-
-
-def load_drawn(path: str | os.PathLike[str], *, part: str = "test") -> ImageSet:
-    """Drawings as framed images: an `.npz` of strokes, or a folder of pictures `LABEL_anything.png`.
-
-    Parameters
-    ----------
-    part : "test", "validation" or "all" of an `.npz` that has `is_test`; other sets are taken whole.
-
-    Raises
-    ------
-    InputError : nothing there, or not drawings.
-    """
-    place = Path(path)
-    if place.is_dir():
-        return _load_pictures(place)
-    drawings = load_drawings(place)
-    if drawings.is_test is not None and part != "all":
-        drawings = select(drawings, drawings.is_test if part == "test" else ~drawings.is_test)
-    if not len(drawings):
-        raise InputError(f"{path} holds no drawings.")
-    images = np.stack([frame_strokes(digit) for digit in drawings.strokes])
-    if drawings.images is not None:
-        # A picture that came from elsewhere has no strokes: it stands as the image that was kept of it.
-        for index, digit in enumerate(drawings.strokes):
-            if not digit:
-                images[index] = drawings.images[index]
-    return ImageSet(images, drawings.labels, place.name)
-
-
-def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
-    """A picture file as grey, uint8 (height, width).
-
-    Transparent parts are white, or black where all that is visible is light.
-
-    Raises InputError for a file that is missing or is no picture.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion cuts off at 255
-                return np.clip(np.asarray(picture) // 257, 0, 255).astype(np.uint8)
-            if "A" in picture.getbands() or "transparency" in picture.info:
-                both = np.asarray(picture.convert("RGBA").convert("LA"), dtype=np.float32)
-                grey, opaque = both[..., 0], both[..., 1]
-                paper = 0 if grey[opaque > 127].min(initial=255) > 127 else 255
-                return np.rint(paper + (grey - paper) * (opaque / 255)).astype(np.uint8)
-            return np.asarray(picture.convert("L"))
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}.") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path} is not a picture that can be read ({error}).") from error
-
-
-def _load_pictures(folder: Path) -> ImageSet:
-    files = sorted(file for file in folder.iterdir() if re.fullmatch(r"\d_.*\.png", file.name, re.IGNORECASE))
-    if not files:
-        raise InputError(f"{folder} holds no pictures named LABEL_anything.png, such as 7_me.png.")
-    images = np.stack([frame_picture(read_picture(file)) for file in files])
-    return ImageSet(images, np.array([int(file.name[0]) for file in files], dtype=np.int64), folder.name)
+def model_name(kind: str, dataset: str) -> str:
+    """Return the name of the file of a model that is trained on a data set, such as "svm" or "svm-digits"."""
+    return kind if dataset == DEFAULT else f"{kind}-{dataset}"
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
-    parser.add_argument("--data", metavar="DIR", help="where MNIST lies or is to be stored")
+    parser.add_argument("--data", metavar="DIR", help="the folder that holds MNIST, or that gets it")
     arguments = parser.parse_args(argv)
     for split in SPLITS:
         images = load(split, data=arguments.data)
         print(f"{images.name}: {len(images):,} images")
-    print(f"MNIST lies in {find_mnist(arguments.data, download=False)}")
+    print(f"MNIST is in {find_mnist(arguments.data, download=False)}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """What `sweep_ann.py` and `sweep_svm.py` share: a sweep from its command line to its last trial.
 
-    SEARCH = Search("svm", SPACE, train)
+    SEARCH = Search("svm", train_svm.Config, train_svm.train, space, configure)
     run(SEARCH, Settings(trials=40))
 
-A sweep is one or more worker processes; each takes a trial from the study (`study.py`), trains, and writes
-what came out (`worker.py`), until the study has its total. Which worker runs on which machine makes no
-difference: the same command with the same database joins in.
+A sweep is one or more worker processes that run Optuna's `study.optimize` on one study, until it has its
+total of trials. The same command with the same database joins in, on any machine. Optuna's heartbeats tell
+when a process was killed; its trial is queued again. With n workers the total may be exceeded by n - 1.
 """
 
 from __future__ import annotations
@@ -16,27 +16,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from classifier import Classifier, InputError
-from toolkit import commandline, tracking
-from toolkit import study as record
-from toolkit.space import Space, normalise, read_space
-from toolkit.study import trial_config
-from toolkit.worker import Worker, best_line, load_drawn, load_sets, reason, wandb_project
+from toolkit import commandline, datasets, tracking, trials
+from toolkit.files import InputError
+from toolkit.search import GRID_POINTS, PRUNERS, SAMPLERS, Plan, Search, Settings, prepare
+from toolkit.trials import trial_config
+from toolkit.worker import Worker, best_so_far, load_sets
 
 if TYPE_CHECKING:
-    from toolkit.datasets import ImageSet
+    import optuna
 
 __all__ = ["Search", "Settings", "main", "run", "trial_config", "work"]
 
-SAMPLERS = ("tpe", "gp", "random", "grid")
-PRUNERS = ("hyperband", "median", "none")
-# Metrics that a trial's choosing loss foretells: only a search for one of these can stop trials early.
-FORETOLD = ("loss", "log_loss", "accuracy", "macro_precision", "macro_recall", "macro_f1")
 # Read by the libraries of NumPy, PyTorch and joblib when they are loaded.
 THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
@@ -44,228 +37,106 @@ THREAD_VARIABLES = (
 )
 
 
-def _load(split: str, **where: Any) -> ImageSet:
-    from toolkit import datasets
-
-    return datasets.load(split, **where)
-
-
-def _same(parameters: dict[str, Any]) -> dict[str, Any]:
-    return parameters
-
-
-@dataclass(frozen=True)
-class Search:
-    """What one model brings to its sweep; module-level functions, for it goes to other processes.
-
-    Attributes
-    ----------
-    name : of the model; also the study's, unless it is given.
-    space : a sweep configuration, see `space.py`.
-    train : train(train_set, validation_set, *, seed, run, **config) -> classifier, metrics.
-    configure : a trial's parameters -> the keyword arguments of `train`.
-    conditions : which parameters are relevant when, see `space.py`.
-    start : parameters of the first trial, a hand-made configuration that the search has to beat; {} for none.
-    epochs : whether training logs `val_loss` at every epoch, so that a trial can be stopped early.
-    load : load(split, dataset=..., data=..., limit=...) -> images and labels.
-    """
-
-    name: str
-    space: Mapping[str, Any]
-    train: Callable[..., tuple[Classifier, dict[str, Any]]]
-    configure: Callable[[dict[str, Any]], dict[str, Any]] = _same
-    conditions: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)
-    start: Mapping[str, Any] = field(default_factory=dict)
-    epochs: bool = True
-    load: Callable[..., Any] = _load
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A sweep's command line; `commandline.Parser`'s help says what each is."""
-
-    trials: int = 40
-    engine: str = "optuna"
-    sampler: str = "tpe"
-    pruner: str | None = None
-    objectives: tuple[str, ...] = ()
-    db: str = record.DEFAULT_DB
-    study: str | None = None
-    workers: int = 1
-    seed: int = 0
-    dataset: str = "mnist"
-    data: str | None = None
-    limit: int | None = None
-    drawn: str | None = None
-    wandb: str = "disabled"
-    sweep_id: str | None = None
-    quiet: bool = False
-
-
 def run(search: Search, settings: Settings) -> None:
-    """Run a sweep to its total of trials, in worker processes that are watched and replaced when they die.
+    """Run a sweep to its total of trials, in worker processes that are replaced when a signal kills them.
 
     Raises
     ------
-    InputError : a wrong setting, a space that the engine cannot express, no data, no database.
-    KeyboardInterrupt : Ctrl-C, after the workers have recorded their trials as interrupted.
+    InputError : a wrong setting, no data, no database, or no trial that finished.
+    KeyboardInterrupt : Ctrl-C, after the workers have queued their trials again.
     """
     plan = prepare(search, settings)
-    with record.open_study(settings.db, plan.study, create=plan.about) as study:
+    sweep_id = ""
+    if settings.engine == "wandb":
+        from toolkit import wandb_sweep
+
+        wandb_sweep.check_account()
+    with trials.open_study(settings.db, plan.study, create=plan.about) as study:
         _check_known_space(study, plan.space)
-        with study.lock():
-            study.bury_dead()
-        left = study.remaining(settings.trials)
         if not settings.quiet:
+            states = trials.count_states(study)
+            ended = sum(states[state] for state in ("finished", "pruned", "failed"))
             print(
-                f"Study {plan.study} in {study.url.render_as_string()}: {settings.trials - left} of "
-                f"{settings.trials} trials are there; searching for {' and '.join(plan.objectives)}.",
+                f"Study {plan.study} in {trials.shown_url(settings.db)}: {ended} of {settings.trials} trials "
+                f"are there; searching for {' and '.join(plan.about['objectives'])}.",
                 flush=True,
             )
-    # Once here: a missing data set is said once, and a download happens once.
-    load_sets(search, settings)
-    load_drawn(settings)
-    sweep_id = _sweep_of_wandb(plan, settings) if settings.engine == "wandb" else None
-    _supervise(search, settings, sweep_id)
-    if not settings.quiet:
-        with record.open_study(settings.db, plan.study) as study:
-            _print_summary(study)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What follows from a search and its settings."""
-
-    space: Space
-    objectives: list[str]
-    study: str
-    about: dict[str, Any]
-    pruner: str
-    metric: dict[str, str]
-    sweep_config: dict[str, Any]
-
-
-def prepare(search: Search, settings: Settings) -> Plan:
-    """Check everything that can be checked before anything trains; InputError with the entry's name."""
-    space = read_space(search.space, search.conditions)
-    own = search.space.get("metric", {}).get("name", "loss")
-    objectives = list(settings.objectives) or [own]
-    for name in objectives:
-        if name not in record.MAXIMIZE:
-            short = [key for key in record.MAXIMIZE if key[-1] not in "0123456789"]
-            raise InputError(
-                f"unknown objective {name!r}; known are {', '.join(short)}, precision_0 to f1_9."
-            )
-    if "drawn_accuracy" in objectives and settings.drawn is None:
-        raise InputError("the objective drawn_accuracy needs --drawn PATH, drawings to measure it on.")
-    if len(set(objectives)) < len(objectives):
-        raise InputError(f"an objective is given twice: {', '.join(objectives)}.")
-    stops = search.epochs and len(objectives) == 1 and objectives[0] in FORETOLD
-    early = search.space.get("early_terminate", {})
-    pruner = settings.pruner or (early.get("type", "none") if stops else "none")
-    if pruner not in PRUNERS:
-        raise InputError(
-            f"the search space's entry 'early_terminate' has the type {pruner!r}; wanted hyperband."
-        )
-    if pruner != "none" and not stops:
-        why = (
-            f"{search.name} has no epochs"
-            if not search.epochs
-            else "several objectives are searched for"
-            if len(objectives) > 1
-            else f"the loss does not foretell the {objectives[0]}"
-        )
-        raise InputError(f"--pruner {pruner} cannot be used: {why}.")
-    goal = "maximize" if record.MAXIMIZE[objectives[0]] else "minimize"
-    metric = {"name": objectives[0], "goal": goal}
-    sweep_config: dict[str, Any] = {}
-    if settings.engine == "wandb":
-        if len(objectives) > 1:
-            raise InputError("a sweep of Weights & Biases has one objective; several need --engine optuna.")
-        if settings.sampler != "tpe":
-            raise InputError(f"--sampler {settings.sampler} belongs to --engine optuna; W&B chooses its own.")
-        if pruner == "median":
-            raise InputError("Weights & Biases knows no median pruning; wanted --pruner hyperband or none.")
-        # Its early stopping reads what a run logs at every epoch.
-        watched = {"loss": "val_loss", "log_loss": "val_loss", "accuracy": "val_accuracy"}
-        if search.epochs:
-            metric["name"] = watched.get(metric["name"], metric["name"])
-        sweep_config = {"name": settings.study or search.name, "method": "bayes", "metric": metric}
-        if pruner == "hyperband":
-            sweep_config["early_terminate"] = {"type": "hyperband", "min_iter": 1, "eta": 3, **early}
-        sweep_config["parameters"] = normalise(search.space)
-    about = {
-        "objectives": objectives,
-        "model": search.name,
-        "dataset": settings.dataset,
-        "limit": settings.limit,
-        "drawn": Path(settings.drawn).name if settings.drawn else None,
-    }
-    return Plan(space, objectives, settings.study or search.name, about, pruner, metric, sweep_config)
-
-
-def work(
-    search: Search, settings: Settings, *, threads: int | None = None, sweep_id: str | None = None
-) -> None:
-    """One worker: takes trials and runs them until the study has its total."""
-    plan = prepare(search, settings)
-    with record.open_study(settings.db, plan.study, create=plan.about) as study:
-        worker = Worker(search, settings, plan, study, threads or tracking.processors())
+        # Once here: missing data is said once, and a download happens once.
+        load_sets(search, settings)
         if settings.engine == "wandb":
-            worker.run_wandb(sweep_id or "")
-        else:
-            worker.run_optuna()
+            sweep_id = wandb_sweep.find(study, plan, settings.sweep_id)
+        _queue_first(study, plan, settings)
+    _supervise(search, settings, sweep_id)
+    with trials.open_study(settings.db, plan.study) as study:
+        states = trials.count_states(study)
+        if not settings.quiet:
+            counts = ", ".join(f"{count} {state}" for state, count in states.items())
+            print(f"Study {plan.study}: {counts}{best_so_far(study)}.")
+    if not states["finished"] and states["failed"]:
+        raise InputError(f"no trial of the study {plan.study!r} finished; `pareto.py --csv FILE` says why.")
+    if not settings.quiet:
+        print(f"Next: python pareto.py{trials.database_flag(settings.db)}", flush=True)
 
 
-def _print_summary(study: record.Study) -> None:
-    states = [record.state_of(trial) for trial in study.optuna.get_trials(deepcopy=False)]
-    counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    print(f"Study {study.name}: {', '.join(counts)}{best_line(study)}.", flush=True)
-    if "finished" not in states and "failed" in states:
-        raise InputError(f"no trial of the study {study.name!r} finished; `pareto.py --csv FILE` says why.")
+def _queue_first(study: optuna.Study, plan: Plan, settings: Settings) -> None:
+    if plan.start and settings.engine == "optuna" and not study.get_trials(deepcopy=False):
+        study.enqueue_trial(dict(plan.start), skip_if_exists=True)
 
 
-def _check_known_space(study: record.Study, space: Space) -> None:
-    """InputError where a parameter's values are not those that the study already holds trials of."""
-    import optuna
+def _check_known_space(study: optuna.Study, space: Mapping[str, Any]) -> None:
+    """Raise InputError when a name has other values than in the trials that the study has."""
+    from optuna.distributions import check_distribution_compatibility
 
-    for trial in study.optuna.get_trials(deepcopy=False):
+    for trial in study.get_trials(deepcopy=False):
         for name, known in trial.distributions.items():
-            now = space.distributions.get(name, known)
             try:
-                optuna.distributions.check_distribution_compatibility(known, now)
+                check_distribution_compatibility(known, space.get(name, (known,))[0])
             except ValueError:
                 raise InputError(
-                    f"the search space's entry {name!r} is not what the study {study.name!r} was made with; "
-                    "give another --study."
+                    f"the search space's entry {name!r} is not what the study {study.study_name!r} was made "
+                    "with; give another --study."
                 ) from None
 
 
-def _supervise(search: Search, settings: Settings, sweep_id: str | None) -> None:
+def work(search: Search, settings: Settings, *, threads: int = 0, sweep_id: str = "") -> None:
+    """Run trials in this process until the study has its total."""
+    plan = prepare(search, settings)
+    with trials.open_study(settings.db, plan.study, create=plan.about) as study:
+        _queue_first(study, plan, settings)
+        worker = Worker(search, settings, plan, study, threads or commandline.processors())
+        if settings.engine == "optuna":
+            worker.run()
+        else:
+            from toolkit import wandb_sweep
+
+            wandb_sweep.run(worker, study, sweep_id)
+
+
+def _supervise(search: Search, settings: Settings, sweep_id: str) -> None:
     """Start the workers, replace those that a signal killed, and stop them all when asked to."""
     context = multiprocessing.get_context("spawn")
-    threads = max(1, tracking.processors() // settings.workers)
-    changed: dict[str, str] = {} if settings.workers == 1 else dict.fromkeys(THREAD_VARIABLES, str(threads))
-    deaths, status = 0, 0
+    threads = max(1, commandline.processors() // settings.workers)
+    if settings.workers > 1:
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    arguments = (search, settings, threads, sweep_id)
 
     def start() -> Any:
-        process = context.Process(target=_worker_process, args=(search, settings, threads, sweep_id))
-        with _environment(changed):
-            process.start()
+        process = context.Process(target=_worker_process, args=arguments)
+        process.start()
         return process
 
     processes = [start() for _ in range(settings.workers)]
+    spare = (trials.MAX_RETRY + 1) * settings.trials  # a worker that cannot even start must not go on forever
+    status = 0
     try:
         while processes:
             multiprocessing.connection.wait([process.sentinel for process in processes])
             for process in [process for process in processes if process.exitcode is not None]:
                 process.join()
                 processes.remove(process)
-                if process.exitcode < 0 and deaths < record.MAX_DEATHS * settings.trials:
-                    deaths += 1
+                if process.exitcode < 0 and spare and not status:
+                    spare -= 1
                     print(f"signal {-process.exitcode} killed a worker; starting another", file=sys.stderr)
-                    with record.open_study(settings.db, settings.study or search.name) as study:
-                        study.bury(process.pid)
                     processes.append(start())
                 elif process.exitcode:
                     status = status or process.exitcode
@@ -288,10 +159,10 @@ def _stop(processes: Sequence[Any]) -> None:
             os.kill(process.pid, signal.SIGINT)
 
 
-def _worker_process(search: Search, settings: Settings, threads: int, sweep_id: str | None) -> None:
-    """A worker's process, from its start to its exit code."""
+def _worker_process(search: Search, settings: Settings, threads: int, sweep_id: str) -> None:
+    """Run a worker in its own process, from its start to its exit code."""
 
-    # Ctrl-C on a terminal reaches every process of the sweep and is passed on by the first one, too.
+    # Ctrl-C on a terminal reaches every process of the sweep, and the first one passes it on, too.
     def interrupt(*_: Any) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise KeyboardInterrupt
@@ -300,7 +171,7 @@ def _worker_process(search: Search, settings: Settings, threads: int, sweep_id: 
 
     def end_with_parent() -> None:
         multiprocessing.connection.wait([parent.sentinel])  # type: ignore[union-attr]
-        os._exit(1)  # as if killed with it: the trial is run again when the sweep is
+        os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
@@ -318,57 +189,31 @@ def _worker_process(search: Search, settings: Settings, threads: int, sweep_id: 
             loky.get_reusable_executor().shutdown(kill_workers=True)
 
 
-class _environment:
-    """Environment variables that are set while a block runs."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self.variables = variables
-
-    def __enter__(self) -> None:
-        self.before = {name: os.environ.get(name) for name in self.variables}
-        os.environ.update(self.variables)
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self.before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _sweep_of_wandb(plan: Plan, settings: Settings) -> str:
-    """The sweep to join: the one that was asked for, the study's own, or a new one."""
-    mode = os.environ.get("WANDB_MODE", "online")
-    if mode != "online":
-        raise InputError(f"--engine wandb needs Weights & Biases online, and WANDB_MODE is {mode}.")
-    if not tracking.has_wandb_key():
-        raise InputError("--engine wandb needs an account: run `wandb login`, or set WANDB_API_KEY.")
-    os.environ.setdefault("WANDB_SILENT", "true")  # our own line on each trial says enough
-    with record.open_study(settings.db, plan.study, create=plan.about) as study, study.lock():
-        known = settings.sweep_id or study.info.get("sweep_id")
-        if not known:
-            import wandb
-
-            try:
-                known = wandb.sweep(plan.sweep_config, project=wandb_project())
-            except Exception as error:  # of many kinds, all of them from the network or the server
-                raise InputError(f"Weights & Biases made no sweep: {reason(error)}.") from error
-        study.optuna.set_user_attr("sweep_id", known)
-        return known
-
-
 def main(search: Search, description: str | None, argv: Sequence[str] | None = None) -> None:
-    """The command line of a sweep."""
+    """Run the command line of a sweep."""
+    arguments = vars(_parser(search, description).parse_args(argv))
+    # Weights & Biases records the command line of a run.
+    sys.argv[:] = [trials.hide_password(word) for word in sys.argv]
+    names = arguments.pop("objectives") or ["loss"]
+    objectives = tuple(part for name in names for part in name.split(",") if part)
+    on_wandb = arguments["engine"] == "wandb"
+    wandb = arguments.pop("wandb") or ("online" if on_wandb else "disabled")
+    if on_wandb and wandb not in ("online", "auto"):
+        raise InputError(f"--engine wandb needs --wandb online: there is no {wandb} sweep.")
+    if arguments["sweep_id"] and not on_wandb:
+        raise InputError("--sweep-id belongs to --engine wandb.")
+    run(search, Settings(**arguments, objectives=objectives, wandb="online" if on_wandb else wandb))
+
+
+def _parser(search: Search, description: str | None) -> commandline.Parser:
     parser = commandline.Parser(description)
     add = parser.add_argument
-    own = search.space.get("metric", {}).get("name", "loss")
-    early = search.space.get("early_terminate", {}).get("type", "none")
     add(
         "--trials",
         type=commandline.positive_int,
         default=40,
         metavar="N",
-        help="trials that the study shall have in the end; those that it has already count, so that the same "
+        help="trials that the study has in the end; those that it has already count, so that the same "
         "command goes on after a kill",
     )
     add(
@@ -381,21 +226,21 @@ def main(search: Search, description: str | None, argv: Sequence[str] | None = N
         "--sampler",
         choices=SAMPLERS,
         default="tpe",
-        help="of Optuna: tpe and gp (Gaussian process) are Bayesian; grid has 5 points on a continuous range "
-        "and is walked in random order",
+        help="of Optuna: tpe and gp (Gaussian process) are Bayesian; grid tries all combinations, with "
+        f"{GRID_POINTS} points on a continuous range, in random order",
     )
     add(
         "--objectives",
         nargs="+",
         metavar="METRIC",
-        help=f"what to search for; several: all at once, without pruning (default: {own})",
+        help="what to search for; several are searched for at once, without pruning (default: loss)",
     )
-    if search.epochs:
+    if search.has_epochs:
         add(
             "--pruner",
             choices=PRUNERS,
-            help="stops hopeless trials by their loss on the choosing split "
-            f"(default: {early}, none with several objectives)",
+            help="stops hopeless trials by their loss or accuracy on the validation split after each epoch "
+            "(default: hyperband; none when that does not foretell the objective)",
         )
     add(
         "--workers",
@@ -406,45 +251,28 @@ def main(search: Search, description: str | None, argv: Sequence[str] | None = N
     )
     add("--seed", type=commandline.seed, default=0, metavar="N", help="of the search and of every training")
     add("--quiet", action="store_true", help="print errors only")
-    group = parser.add_argument_group("record")
-    group.add_argument(
-        "--db",
-        default=record.DEFAULT_DB,
-        metavar="URL",
-        help="database of the study: sqlite or postgresql",
-    )
-    group.add_argument("--study", default=search.name, metavar="NAME", help="name of the study")
-    group.add_argument(
-        "--wandb",
-        choices=tracking.WANDB_MODES,
-        help="a run of Weights & Biases for every trial (default: disabled; online with --engine wandb)",
-    )
-    group.add_argument(
-        "--sweep-id",
-        metavar="ID",
-        help="with --engine wandb: the sweep to join (default: the study's own, else a new one)",
-    )
-    commandline.add_data_flags(parser)
-    parser.add_argument(
+    _add_record_flags(parser, search)
+    datasets.add_flags(parser)
+    add(
         "--drawn",
         metavar="PATH",
         help="measure every trial on drawings, too (drawn_accuracy): recorded strokes, of which a test part "
         "is left out, or a folder of LABEL_anything.png",
     )
-    arguments = vars(parser.parse_args(argv))
+    return parser
 
-    names = arguments.pop("objectives") or []
-    objectives = tuple(part for name in names for part in name.split(",") if part)
-    engine_is_wandb = arguments["engine"] == "wandb"
-    wandb_mode = arguments.pop("wandb") or ("online" if engine_is_wandb else "disabled")
-    if engine_is_wandb and wandb_mode not in ("online", "auto"):
-        raise InputError(f"--engine wandb needs --wandb online: there is no {wandb_mode} sweep.")
-    if arguments["sweep_id"] and not engine_is_wandb:
-        raise InputError("--sweep-id belongs to --engine wandb.")
-    known = {entry.name for entry in fields(Settings)}
-    settings = Settings(
-        **{name: value for name, value in arguments.items() if name in known},
-        objectives=objectives,
-        wandb="online" if engine_is_wandb else wandb_mode,
+
+def _add_record_flags(parser: commandline.Parser, search: Search) -> None:
+    add = parser.add_argument_group("record").add_argument
+    add("--db", default=trials.DEFAULT_DB, metavar="URL", help="database of the study: sqlite or postgresql")
+    add("--study", default=search.kind, metavar="NAME", help="name of the study")
+    add(
+        "--wandb",
+        choices=tracking.WANDB_MODES,
+        help="a run of Weights & Biases for every trial (default: disabled; online with --engine wandb)",
     )
-    run(search, settings)
+    add(
+        "--sweep-id",
+        metavar="ID",
+        help="with --engine wandb: the sweep to join (default: the study's own, else a new one)",
+    )

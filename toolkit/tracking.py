@@ -1,30 +1,34 @@
-"""A run: its configuration, what it logs, its results; in a folder of its own, and on Weights & Biases.
+"""A run: its configuration, its log and its results, in its own folder and on Weights & Biases.
 
-    run = Run("train-ann", config, wandb="auto")
-    run.log(1, {"train_loss": 0.31, "train_accuracy": 0.91})     # every epoch
-    run.finish({"val_accuracy": 0.99})
+    with Run("train-ann", config, wandb="auto") as run:
+        run.log(1, {"train_loss": 0.31, "train_accuracy": 0.91})     # every epoch
+        run.finish({"accuracy": 0.99})
 
 The folder `runs/<stage>-<time>/` is the record that the other parts read: `config.json` (configuration,
-command, machine, versions), `epochs.jsonl` (a line an epoch), `metrics.json` (results and status), beside
-what a stage adds (checkpoint, plots). Weights & Biases gets a copy; no failure there costs a run.
+command, machine, versions), `epochs.jsonl` (one line per epoch), `metrics.json` (results and status), and
+what a stage adds (checkpoint, plots). Weights & Biases gets a copy. No failure there costs a run.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import netrc
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-import classifier
+from toolkit import commandline, files
+from toolkit.files import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 RUNS = Path("runs")
 WANDB_MODES = ("disabled", "auto", "online", "offline")
@@ -39,17 +43,18 @@ WANDB_INIT_TIMEOUT, WANDB_FINISH_TIMEOUT = 20, 60
 
 
 class Run:
-    """The record of one run.
+    """The record of one run. As a context manager, it records how a failed or interrupted run ended.
 
     Parameters
     ----------
     stage : what runs, e.g. "train-ann"; the folder's name starts with it.
-    config : JSON-able; all that decides the result, the seed included.
-    wandb : one of `WANDB_MODES`; "auto" is online where a key is set, else disabled.
+    config : JSON-able; everything that decides the result, the seed included.
+    wandb : one of `WANDB_MODES`; "auto" is online when a key is set, else disabled.
     group : under which Weights & Biases shows the run, e.g. the study of a trial.
     quiet : print nothing.
-    directory : the folder; None makes `runs/<stage>-<time>/`, False keeps no record on the disk.
+    directory : the folder; None makes `runs/<stage>-<time>/`, False keeps no record on disk.
     resume : go on with the run in `directory`: its epochs are kept, and its run on Weights & Biases.
+    resume_command : what to type, followed by the folder, to go on after Ctrl-C.
 
     Attributes
     ----------
@@ -62,7 +67,7 @@ class Run:
     InputError : an unknown wandb mode, a directory that holds another run, or nothing to resume.
     """
 
-    # Set once Weights & Biases could not be reached: a sweep's later trials shall not wait for it again.
+    # Set once Weights & Biases could not be reached: a sweep's later trials must not wait for it again.
     _unreachable = False
 
     def __init__(
@@ -75,11 +80,14 @@ class Run:
         quiet: bool = False,
         directory: str | os.PathLike[str] | Literal[False] | None = None,
         resume: bool = False,
+        resume_command: str = "",
     ) -> None:
         if wandb not in WANDB_MODES:
             modes = ", ".join(WANDB_MODES)
-            raise classifier.InputError(f"wanted a wandb mode out of {modes}; got {wandb!r}.")
+            raise InputError(f"wanted a wandb mode out of {modes}; got {wandb!r}.")
         self.stage, self.config, self.quiet = stage, dict(config), quiet
+        self.resume_command = resume_command
+        self.finished = False
         self.epochs: list[dict[str, float]] = []
         self.wandb: Any = None
         self.directory: Path | None = None
@@ -97,13 +105,24 @@ class Run:
             self._write_epochs()
         elif self.directory is not None:
             if (self.directory / "config.json").exists():
-                raise classifier.InputError(f"{self.directory} already holds a run; give another folder.")
+                raise InputError(f"{self.directory} already holds a run; give another folder.")
             self._record |= {"started": _now(), **environment()}
         self._write("config.json", self._record)
         self._start_wandb(wandb, group)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or self.finished:
+            return
+        interrupted = issubclass(kind, KeyboardInterrupt)
+        self.finish({}, status="interrupted" if interrupted else "failed")
+        if interrupted and self.resume_command and not self.quiet:
+            print(f"\nStopped; to go on: {self.resume_command} {self.directory}", flush=True)
+
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record what an epoch, counted from 1, reached; logging an epoch again replaces it."""
+        """Record what an epoch, counted from 1, reached. Logging an epoch again replaces it."""
         entry = {"epoch": epoch, **{name: float(value) for name, value in metrics.items()}}
         others = [known for known in self.epochs if known["epoch"] != epoch]
         replaces = len(others) < len(self.epochs)
@@ -112,17 +131,16 @@ class Run:
             if replaces:
                 self._write_epochs()
             else:
-                with open(self.directory / "epochs.jsonl", "a", encoding="utf-8") as file:
-                    file.write(_json_line(entry))
+                files.append_line(self.directory / "epochs.jsonl", entry)
         if not self.quiet:
             # A training's configuration stands inside its run's, beside the data's.
             config = self.config.get("config", self.config)
             print(epoch_line(entry, config.get("epochs")), flush=True)
         self._to_wandb(lambda run: run.log(dict(entry), step=epoch))
 
-    def progress(self, iterable: Iterable[Any], description: str = "") -> Any:
-        """The module's `progress`, as quiet as the run."""
-        return progress(iterable, description=description, quiet=self.quiet)
+    def progress(self, iterable: Iterable[Any], description: str = "", total: int | None = None) -> Any:
+        """Show the progress of an iteration, as quietly as the run is."""
+        return progress(iterable, total=total, description=description, quiet=self.quiet)
 
     def finish(
         self,
@@ -142,13 +160,14 @@ class Run:
         if status not in STATUSES:
             raise ValueError(f"wanted a status out of {STATUSES}; got {status!r}.")
         self._write("metrics.json", {"status": status, "ended": _now(), **metrics})
+        self.finished = True
 
         def end(run: Any) -> None:
             import wandb
 
             for name, path in (pictures or {}).items():
                 run.log({name: wandb.Image(os.fspath(path))})
-            run.summary.update({"status": status, **_finite(dict(metrics))})
+            run.summary.update({"status": status, **files.jsonable(metrics)})
             run.finish(exit_code=0 if status in ("finished", "pruned") else 1)
 
         self._to_wandb(end)
@@ -156,13 +175,11 @@ class Run:
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         if self.directory is not None:
-            text = json.dumps(_finite(dict(content)), indent=1, default=str) + "\n"
-            classifier.write_safely(self.directory / name, text.encode())
+            files.write_json(self.directory / name, content)
 
     def _write_epochs(self) -> None:
         if self.directory is not None:
-            content = "".join(map(_json_line, self.epochs))
-            classifier.write_safely(self.directory / "epochs.jsonl", content.encode())
+            files.write_lines(self.directory / "epochs.jsonl", self.epochs)
 
     def _start_wandb(self, mode: str, group: str | None) -> None:
         if mode == "auto":
@@ -170,18 +187,18 @@ class Run:
         if mode == "disabled":
             return
         if mode == "online" and not has_wandb_key():
-            # Asked without a key, wandb would put a question on the terminal.
+            # Without a key, wandb would ask for one on the terminal.
             _warn("no key is set (run `wandb login`, or set WANDB_API_KEY)")
             return
         if mode == "online" and Run._unreachable:
             return
         known = self._record.get("wandb", {})
-        # Its own reports of errors fail too where it cannot be reached, and say so on the terminal.
+        # Its own error reports fail too when it cannot be reached, and say so on the terminal.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         try:
             import wandb
 
-            wandb.setup(settings=wandb.Settings(silent=True))  # else it tells where it found the key
+            wandb.setup(settings=wandb.Settings(silent=True))  # else it prints where it found the key
             self.wandb = wandb.init(
                 mode=mode,  # type: ignore[arg-type]
                 project=known.get("project") or os.environ.get("WANDB_PROJECT") or WANDB_PROJECT,
@@ -227,7 +244,7 @@ class Run:
 
 
 def new_directory(stage: str) -> Path:
-    """Make the folder `runs/<stage>-<time>/`; one of its own also for runs that start in the same second."""
+    """Make the folder `runs/<stage>-<time>/`. Runs that start in the same second get a number."""
     name = f"{stage}-{time.strftime('%Y%m%d-%H%M%S')}"
     RUNS.mkdir(parents=True, exist_ok=True)
     number = 1
@@ -241,38 +258,37 @@ def new_directory(stage: str) -> Path:
 
 
 def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
-    """A run's `config.json`; its entry "config" is what the run was given. InputError where there is none."""
+    """Read a run's `config.json`; its entry "config" is what the run was given.
+
+    Raises InputError when there is none, or when it is damaged.
+    """
     path = Path(directory) / "config.json"
     try:
-        record = json.loads(path.read_bytes())
-        if isinstance(record["config"], dict):
-            return record
-    except FileNotFoundError:
-        raise classifier.InputError(f"{directory} is no run's folder: it has no config.json.") from None
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise classifier.InputError(f"{path} is damaged.")
+        record = files.read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{directory} is no run's folder: it has no config.json.") from None
+    if not isinstance(record.get("config"), dict) or not isinstance(record.get("stage"), str):
+        raise InputError(f"{path} is damaged.")
+    return record
 
 
 def read_epochs(directory: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """The epochs that a run logged, in order; none where it logged none.
+    """Read the epochs that a run logged, in order; [] when it logged none.
 
-    A last line that a kill cut short is left out; InputError where another line is damaged.
+    A last line that a kill cut short is left out. Raises InputError when another line is damaged.
     """
     path = Path(directory) / "epochs.jsonl"
     epochs: dict[int, dict[str, float]] = {}
-    lines = path.read_bytes().split(b"\n") if path.is_file() else [b""]
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            entry = current_names(json.loads(line))
-            epochs[int(entry["epoch"])] = {k: math.nan if v is None else v for k, v in entry.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise classifier.InputError(f"{path} is damaged in line {number}.") from error
+    for number, line in enumerate(files.read_lines(path), start=1):
+        entry = current_names(line)
+        if not isinstance(entry.get("epoch"), int):
+            raise InputError(f"{path} is damaged in line {number}.")
+        epochs[entry["epoch"]] = {k: math.nan if v is None else v for k, v in entry.items()}
     return [epochs[number] for number in sorted(epochs)]
 
 
 def current_names(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of a record by today's names; records from before November 2026 have others."""
+    """Return the metrics of a record under today's names; older records have others."""
     if not OLD_NAMES.keys() & metrics.keys():
         return dict(metrics)
     names = {"train_loss": "running_loss", "train_accuracy": "running_accuracy", **OLD_NAMES}
@@ -280,7 +296,7 @@ def current_names(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def epoch_line(entry: Mapping[str, float], epochs: int | None = None) -> str:
-    """An epoch as one line for a person: loss and accuracy of the splits, and the seconds spent so far."""
+    """Write an epoch as one line: loss and accuracy of the splits, and the seconds spent so far."""
     number = f"{entry['epoch']:>{len(str(epochs))}}/{epochs}" if epochs else str(entry["epoch"])
     parts = [f"epoch {number}"]
     for split in ("train", "val"):
@@ -295,9 +311,9 @@ def epoch_line(entry: Mapping[str, float], epochs: int | None = None) -> str:
 def progress(
     iterable: Iterable[Any], *, total: int | None = None, description: str = "", quiet: bool = False
 ) -> Any:
-    """The iterable with a progress bar on a terminal, without one elsewhere: a file gets plain lines.
+    """Return the iterable as a `tqdm`, with a progress bar on a terminal and without one elsewhere.
 
-    What comes back is a `tqdm`: `set_postfix(loss=...)` shows numbers beside the bar.
+    `set_postfix(loss=...)` shows numbers beside the bar.
     """
     from tqdm import tqdm
 
@@ -306,16 +322,21 @@ def progress(
 
 
 def environment() -> dict[str, Any]:
-    """Where a run runs: command, commit, machine, processor, and versions (without importing torch)."""
+    """Return where a run runs: command, commit, machine, processor, and versions, without importing torch."""
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name, *map(_without_password, sys.argv[1:])]),
         "commit": _commit(),
         "machine": platform.node(),
         "system": platform.platform(),
         "processor": _processor(),
-        "processors": processors(),
-        "versions": classifier.versions("numpy", "torch", "scikit-learn"),
+        "processors": commandline.processors(),
+        "versions": files.versions("numpy", "torch", "scikit-learn"),
     }
+
+
+def _without_password(text: str) -> str:
+    """Return a database's URL with *** in place of the password, and any other text as it is."""
+    return re.sub(r"(://[^/@]*?):.*@", r"\1:***@", text)
 
 
 def _processor() -> str:
@@ -328,16 +349,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def processors() -> int:
-    """How many processors this process may use; a container's share may be smaller than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _commit() -> str | None:
-    """The commit that the program was checked out at, "+" behind it where files were changed since."""
-    command = ["git", "-C", str(classifier.ROOT)]
+    """Return the commit that the program was checked out at, with "+" when files were changed since."""
+    command = ["git", "-C", str(files.ROOT)]
     try:
         answers = [
             subprocess.run([*command, *words], capture_output=True, text=True, timeout=5, check=True).stdout
@@ -346,8 +360,8 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     top, commit = answers[0].split("\n")[:2]
-    # A copy that was unpacked inside another repository would get that one's commit.
-    return commit + ("+" if answers[1].strip() else "") if Path(top) == classifier.ROOT else None
+    # A copy inside another repository must not get that repository's commit.
+    return commit + ("+" if answers[1].strip() else "") if Path(top) == files.ROOT else None
 
 
 def has_wandb_key() -> bool:
@@ -376,21 +390,6 @@ def _warn(reason: str) -> None:
 def _first_line(error: BaseException) -> str:
     text = str(error).strip()
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__
-
-
-def _json_line(entry: Mapping[str, Any]) -> str:
-    return json.dumps(_finite(dict(entry))) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # a NumPy number
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _now() -> str:

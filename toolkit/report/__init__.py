@@ -1,1 +1,1 @@
-"""What `report.py` is made of: gathering, figures, texts and `report.typ`, the layout."""
+"""The parts of `report.py`: results, diagnoses, importances, texts in each language, and the layout."""

@@ -1,0 +1,446 @@
+"""Every plot that the stages and the report show.
+
+    figures.save(figures.confusion(metrics, "SVM on mnist/test"), "confusion.png")
+
+Each function takes data and returns a Matplotlib figure in its printed size. What stands on a figure is
+English; `label` translates it, and `language` writes its numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from toolkit.files import write_safely
+from toolkit.metrics import METRICS, number
+from toolkit.scales import linear, metric_scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 17.0  # cm, of the text on an A4 page
+TRAIN_COLOUR, VALIDATION_COLOUR = "#8a94a3", "#1f5fa8"
+COLOURS = ("#1f5fa8", "#c8501e", "#2b7d4f", "#7a4a9e", "#8a6d1a", "#4f6470")  # of studies and models
+MOST_BARS = 10
+INK, GRID, FAILED = "#24292f", "#e4e7eb", "#d1242f"
+STYLE: dict[Any, Any] = {
+    "font.family": "STIXGeneral",  # comes with Matplotlib, so figures look the same everywhere
+    "font.size": 9,
+    "text.parse_math": False,  # a $ in a study's name is just that
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "svg.hashsalt": "report",  # the same figure gives the same file
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Label = Callable[[str], str]
+
+
+def _styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Make a function draw in the common style."""
+
+    @functools.wraps(draw)
+    def styled(*arguments: P.args, **options: P.kwargs) -> R:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments, **options)
+
+    return styled
+
+
+@_styled
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure, whole or not at all, in the format that the path's ending names: .png or .svg."""
+    buffer, ending = io.BytesIO(), Path(path).suffix[1:]
+    # Without a date, the same figure gives the same file.
+    figure.savefig(buffer, format=ending, dpi=200, metadata={"Date": None} if ending == "svg" else None)
+    write_safely(path, buffer.getvalue())
+
+
+@_styled
+def confusion(
+    metrics: Mapping[str, Any],
+    title: str = "",
+    *,
+    width: float = 15.0,
+    label: Label = str,
+    language: str = "en",
+) -> Figure:
+    """Draw a confusion matrix.
+
+    Errors have their own colour, scaled to the errors alone, so that they stand out among 99 % right answers.
+
+    Parameters
+    ----------
+    metrics : as `evaluate` returns them.
+    width : in cm. From 12 cm on, each cell also shows its share of the row.
+    """
+    from matplotlib import colormaps
+
+    counts = np.array(metrics["confusion"])
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    errors = np.where(np.eye(10, dtype=bool), 0, share)
+    # The square root keeps a single error visible. From 2 % on, the colour is relative to the worst cell.
+    colours = colormaps["Oranges"](0.65 * np.sqrt(errors / max(errors.max(), 0.02)))
+    colours[counts == 0] = (1, 1, 1, 1)
+    colours[range(10), range(10)] = colormaps["Blues"](0.25 + 0.6 * share.diagonal())
+
+    roomy = width >= 12
+    figure = _figure(width, width * (1.04 if title else 0.955))
+    axes = figure.add_subplot()
+    edges = np.arange(11) - 0.5
+    axes.pcolormesh(edges, edges, colours, edgecolors=GRID, linewidth=0.5)
+    for true, read in np.argwhere(counts):
+        dark = true == read and share[true, read] > 0.4
+        style: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if dark else INK}
+        count = number(counts[true, read], 0, language)
+        axes.text(read, true - 0.12 * roomy, count, fontsize=11 if roomy else 6.5, **style)
+        if roomy:
+            percent = METRICS["accuracy"].text(share[true, read], language)
+            axes.text(read, true + 0.25, percent, fontsize=7, **style)
+    axes.set(xticks=range(10), yticks=range(10), xlabel=label("read as"), ylabel=label("true digit"))
+    axes.set(aspect="equal", ylim=(9.5, -0.5))
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if title:
+        wrong, total = counts.sum() - counts.trace(), counts.sum()
+        accuracy = METRICS["accuracy"].text(metrics["accuracy"])
+        axes.set_title(f"{title}\naccuracy {accuracy}, {wrong:,} of {total:,} wrong", fontsize=11, pad=8)
+    return figure
+
+
+@_styled
+def learning_curve(
+    epochs: Sequence[Mapping[str, float]], title: str = "", *, label: Label = str, language: str = "en"
+) -> Figure:
+    """Draw loss and accuracy of both splits over the epochs.
+
+    Parameters
+    ----------
+    epochs : as `tracking.Run.epochs` holds them. Curves without any finite value are left out.
+
+    Raises
+    ------
+    ValueError : no epochs.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    if not epochs:
+        raise ValueError("wanted at least one epoch to plot.")
+    figure = _figure(WIDTH, 5.6 if title else 5.2)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    splits = {
+        "running": ("training steps", TRAIN_COLOUR, ":"),
+        "train": ("train split", TRAIN_COLOUR, "o-"),
+        "val": ("validation split", VALIDATION_COLOUR, "o-"),
+    }
+    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        shown: list[float] = []
+        for split, (name, colour, line) in splits.items():
+            known = [e for e in epochs if math.isfinite(e.get(f"{split}_{what}", math.nan))]
+            values = [epoch[f"{split}_{what}"] for epoch in known]
+            if known:
+                numbers, size = [epoch["epoch"] for epoch in known], 5 if len(known) < 3 else 2.5
+                axes.plot(numbers, values, line, color=colour, markersize=size, label=label(name))
+            shown += values
+        metric_scale(axes, "y", what, shown, label(what), language)
+        axes.set_xlabel(label("epoch"))
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    _legend(figure)
+    return figure
+
+
+@_styled
+def mistakes(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    title: str = "",
+    *,
+    most: int = 40,
+    columns: int = 8,
+    language: str = "en",
+) -> Figure:
+    """Draw the worst mistakes: true digit, answer, and the probability of that answer.
+
+    Parameters
+    ----------
+    images : uint8 (n, 28, 28).
+    labels : int (n,).
+    probabilities : float (n, 10).
+    most : how many to draw. Those come first whose true digit got the least probability.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    read = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(read != labels)
+    shown = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][:most]
+    rows = max(1, -(-len(shown) // columns))
+    side = WIDTH / columns
+    figure = _figure(WIDTH, (side + 0.75) * rows + (1.3 if title else 0))
+    if title:
+        count = f"{len(wrong):,} of {len(labels):,} read wrong"
+        count += f", the worst {len(shown)} of them" if len(shown) < len(wrong) else ""
+        explained = f"{count} (true digit → answer, and its probability)"
+        figure.suptitle(f"{title}\n{explained}", x=0.01, ha="left", fontsize=11)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for axes, index in zip(grid.flat, shown, strict=False):
+        axes.imshow(images[index], cmap="gray_r", vmin=0, vmax=255, interpolation="none")
+        sure = number(100 * probabilities[index, read[index]], 0, language)
+        axes.set_title(f"{labels[index]} → {read[index]}\n{sure}\N{NO-BREAK SPACE}%", loc="center", pad=3)
+    return figure
+
+
+def fronts(fronts: Sequence[Any], objectives: Sequence[str], title: str = "", **options: Any) -> Figure:
+    """Draw Pareto fronts, a panel for each pair of objectives; options as in `front_panels`."""
+    return front_panels({pair: fronts for pair in itertools.combinations(objectives, 2)}, title, **options)
+
+
+@_styled
+def front_panels(
+    panels: Mapping[tuple[str, str], Sequence[Any]],
+    title: str = "",
+    *,
+    chosen: Mapping[str, int] | None = None,
+    label: Label = str,
+    language: str = "en",
+) -> Figure:
+    """Draw the finished trials of studies by pairs of metrics, and a stepped line along each pair's front.
+
+    A trial on a front bears its number, unless that would touch another number.
+
+    Parameters
+    ----------
+    panels : (x, y), names of metrics -> `pareto.Front`s.
+    chosen : study -> the number of the trial to mark.
+    """
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = _figure(WIDTH, (6.2 * rows if columns > 1 else 10.0) + 1.2)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    names = sorted({front.name for own in panels.values() for front in own})
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    letters = itertools.chain("abcdefghijklmnopqrstuvwxyz", map(str, itertools.count(27)))
+    for (pair, own), axes, letter in zip(panels.items(), grid, letters, strict=False):
+        every = np.concatenate([_values(front, pair) for front in own])
+        near = _near_fronts(own, pair, every)
+        for side, name, column in zip("xy", pair, every[near].T, strict=True):
+            metric_scale(axes, side, name, column.tolist(), label(METRICS[name].label), language)
+        outside = f"{label('trials outside')}: {(~near).sum()}" if not near.all() else ""
+        axes.set_title(f"{letter}   {outside}" if len(panels) > 1 else outside)
+        for front in sorted(own, key=lambda front: front.name):
+            colour = COLOURS[names.index(front.name) % len(COLOURS)]
+            _draw_front(axes, front, pair, colour, (chosen or {}).get(front.name), label)
+    for axes in list(grid):
+        axes.set_visible(False)
+    _legend(figure, columns=3)
+    return figure
+
+
+def _values(front: Any, pair: Sequence[str]) -> np.ndarray:
+    """Return two metrics of the finished trials, float (n, 2)."""
+    return np.array([[trial[name] for name in pair] for trial in front.finished], dtype=float).reshape(-1, 2)
+
+
+def _near_fronts(fronts: Sequence[Any], pair: tuple[str, str], values: np.ndarray) -> np.ndarray:
+    """Return which trials, bool (n,), cost at most three times as much as the worst on a front."""
+    shares = [METRICS[name].unit == "%" for name in pair]
+    better = [METRICS[name].maximize for name in pair]
+    best = [own[_steps(own, better)] for own in (_values(front, pair) for front in fronts)]
+    cost, most = (np.where(shares, 1 - part, part) for part in (values, np.concatenate(best)))
+    return np.asarray((cost <= 3 * most.max(axis=0)).all(axis=1))
+
+
+def _draw_front(
+    axes: Axes, front: Any, pair: tuple[str, str], colour: str, chosen: int | None, label: Label
+) -> None:
+    values = _values(front, pair)
+    numbers = [trial["number"] for trial in front.finished]
+    axes.plot(*values.T, "o", color=colour, alpha=0.35, markersize=3.5, markeredgewidth=0)
+    order = _steps(values, [METRICS[name].maximize for name in pair])
+    counts = ", ".join(
+        f"{label(state)} {front.count(state)}"
+        for state in ("finished", "pruned", "failed", "interrupted", "running", "waiting")
+        if front.count(state)
+    )
+    # To have more of the first metric, one takes what the next trial has of the second.
+    where: Any = "pre" if METRICS[pair[0]].maximize else "post"
+    name = f"{front.name} ({counts})"
+    axes.step(*values[order].T, "-o", where=where, color=colour, linewidth=1, markersize=4.5, label=name)
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    taken: list[np.ndarray] = [text.xyann for text in axes.texts if hasattr(text, "xyann")]
+    for index in order:
+        place = to_fraction.transform(values[index])
+        if all((np.abs(place - other) > (0.07, 0.06)).any() for other in taken):
+            taken.append(place)
+            style: dict[str, Any] = {
+                "textcoords": "axes fraction",
+                "fontsize": 7,
+                "color": colour,
+                "va": "bottom",
+                "ha": "left",
+            }
+            axes.annotate(str(numbers[index]), values[index], place + np.array([0.012, 0.012]), **style)
+    if chosen in numbers:
+        ring: dict[str, Any] = {
+            "markersize": 10,
+            "markerfacecolor": "none",
+            "markeredgewidth": 1.3,
+            "clip_on": False,
+        }
+        place = values[numbers.index(chosen)]
+        axes.plot(*place[:, None], "o", color=INK, label=label("chosen trial"), zorder=5, **ring)
+
+
+def _steps(values: np.ndarray, maximize: Sequence[bool]) -> list[int]:
+    """Return the indices of a front of two metrics, from the lowest to the highest first metric."""
+    cost = np.where(maximize, -values, values)
+    best, front = math.inf, []
+    for index in np.lexsort((cost[:, 1], cost[:, 0])):
+        if cost[index, 1] < best:
+            best = cost[index, 1]
+            front.append(int(index))
+    return sorted(front, key=lambda index: values[index, 0])
+
+
+@_styled
+def history(
+    studies: Mapping[str, Sequence[Mapping[str, Any]]], *, label: Label = str, language: str = "en"
+) -> Figure:
+    """Draw the loss of each trial in the order of the search, and the best so far; a panel for each study.
+
+    Parameters
+    ----------
+    studies : name -> trials, with number, state and loss.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _figure(WIDTH, 6.0)
+    panels = figure.subplots(1, len(studies), squeeze=False)[0]
+    for axes, (study, trials) in zip(panels, studies.items(), strict=True):
+        losses: list[float] = []
+        for state, mark, colour in (("finished", "o", VALIDATION_COLOUR), ("pruned", "x", TRAIN_COLOUR)):
+            known = [t for t in trials if t["state"] == state and 0 < (t.get("loss") or math.nan) < math.inf]
+            numbers, values = [trial["number"] for trial in known], [trial["loss"] for trial in known]
+            if known:
+                axes.plot(numbers, values, mark, color=colour, markersize=3.5, label=label(state))
+            if known and state == "finished":
+                best = np.minimum.accumulate(values)
+                axes.step(numbers, best, where="post", color=COLOURS[1], label=label("best so far"))
+            losses += values
+        metric_scale(axes, "y", "loss", losses or [1.0], label(METRICS["loss"].label), language)
+        if failed := [trial["number"] for trial in trials if trial["state"] == "failed"]:
+            at_the_top = {"transform": axes.get_xaxis_transform(), "label": label("failed")}
+            axes.plot(failed, [0.98] * len(failed), "v", color=FAILED, markersize=4, **at_the_top)
+        axes.set_title(study)
+        axes.set_xlabel(label("trial"))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _legend(figure)
+    return figure
+
+
+@_styled
+def importance(found: Mapping[str, Any], *, label: Label = str, language: str = "en") -> Figure:
+    """Draw a bar for each of the ten most important hyperparameters; a panel for each model.
+
+    Lines on the bars show the standard deviation over the repeats.
+
+    Parameters
+    ----------
+    found : name of the model -> `importance.Importance`. Names in parentheses are grey: they are inputs
+        beside the hyperparameters.
+    """
+    tallest = min(max(len(entry.names) for entry in found.values()), MOST_BARS)
+    figure = _figure(WIDTH, 1.6 + 0.4 * tallest)
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    for axes, (model, entry) in zip(panels, found.items(), strict=True):
+        names, means, deviations = (
+            getattr(entry, part)[:MOST_BARS] for part in ("names", "means", "deviations")
+        )
+        colours = [TRAIN_COLOUR if name[0] == "(" else VALIDATION_COLOUR for name in names]
+        errors = {"lw": 0.8, "ecolor": INK}
+        axes.barh(range(len(names)), means, 0.65, xerr=deviations, color=colours, error_kw=errors)
+        axes.set_yticks(range(len(names)), [label(name) if name[0] == "(" else name for name in names])
+        axes.set_ylim(tallest - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.set_title(model)
+        axes.set_xlabel(label("loss of explained variance"))
+        linear(axes.xaxis, 1, language)
+    return figure
+
+
+@_styled
+def augmentation(means: Sequence[Any], *, label: Label = str, language: str = "en") -> Figure:
+    """Draw accuracies by setting: means with 95 % intervals, and single seeds as faint dots.
+
+    Each test set has a panel, each model a colour.
+
+    Parameters
+    ----------
+    means : `experiments.augmentation.Mean`s; `label` gets their models, settings and test sets.
+    """
+    settings, tests, models = (
+        list(dict.fromkeys(getattr(mean, name) for mean in means))
+        for name in ("setting", "test_set", "model")
+    )
+    figure = _figure(WIDTH, 2.2 + 0.75 * len(settings))
+    panels = figure.subplots(1, len(tests), sharey=True, squeeze=False)[0]
+    for axes, test_set in zip(panels, tests, strict=True):
+        for place, model in enumerate(models):
+            own = [m for m in means if (m.model, m.test_set) == (model, test_set)]
+            heights = [settings.index(m.setting) + 0.26 * (place - (len(models) - 1) / 2) for m in own]
+            halves = [math.nan if m.high is None else m.high - m.mean for m in own]
+            style = {"markersize": 4, "capsize": 2.5, "color": COLOURS[place % len(COLOURS)]}
+            for mean, height in zip(own, heights, strict=True):  # single seeds, faint
+                faint = {"color": style["color"], "alpha": 0.3, "markersize": 2.5, "markeredgewidth": 0}
+                axes.plot(mean.values, [height] * mean.n, "o", **faint)
+            axes.errorbar([m.mean for m in own], heights, xerr=halves, fmt="D", label=label(model), **style)
+        axes.set_title(label(test_set))
+        axes.set_yticks(range(len(settings)), [label(name) for name in settings])
+        axes.set_ylim(len(settings) - 0.5, -0.5)
+        axes.set_xlabel(f"{label(METRICS['accuracy'].label)} (%)")
+        linear(axes.xaxis, 100, language)
+    _legend(figure)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Make an empty figure; its size is in cm."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width / 2.54, height / 2.54), layout=ConstrainedLayoutEngine(w_pad=0.08))
+
+
+def _legend(figure: Figure, columns: int = 4) -> None:
+    """Put one legend above all panels, with each entry once."""
+    entries: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(text, handle)
+    figure.legend(list(entries.values()), list(entries), loc="outside upper center", ncols=columns)

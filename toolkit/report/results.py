@@ -1,0 +1,241 @@
+"""The results that the report is about: trained models, records of trainings, trials of sweeps, notes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classifier import Classifier
+from toolkit import datasets, drawings, evaluation, files, tracking
+from toolkit.config import Config
+from toolkit.datasets import ImageSet
+from toolkit.files import ROOT, InputError
+from toolkit.report.diagnosis import Diagnosis, diagnose
+
+NO_MATTER = ("jobs", "device")  # entries of a configuration that change no result
+
+
+@dataclass(frozen=True)
+class Study:
+    """The trials of a sweep: dicts with number, state, config, trial_parameters and all metrics."""
+
+    name: str
+    kind: str
+    trials: list[dict[str, Any]]
+    source: str
+
+    def ended(self, state: str) -> list[dict[str, Any]]:
+        return [trial for trial in self.trials if trial["state"] == state]
+
+
+@dataclass(frozen=True)
+class Training:
+    """The record of a finished training.
+
+    Attributes
+    ----------
+    role : "default" or "chosen", for its configuration.
+    record : its config.json; `asked` is the part that says what was asked for.
+    """
+
+    kind: str
+    role: str
+    folder: Path
+    record: dict[str, Any]
+    metrics: dict[str, Any]
+    epochs: list[dict[str, float]]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        return self.record["config"]
+
+    def diagnosis(self) -> Diagnosis:
+        """Diagnose its epochs, or the final metrics of a model that has none."""
+        last = {f"val_{name}": self.metrics.get(name, math.nan) for name in ("loss", "accuracy")}
+        return diagnose(self.epochs or [{**self.metrics, **last}])
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, its metrics, and its probabilities, float (n, 10), on the test split; None if not tested."""
+
+    kind: str
+    path: Path
+    classifier: Classifier
+    metrics: dict[str, Any]
+    probabilities: np.ndarray | None
+
+    @property
+    def errors(self) -> int:
+        confusion = np.array(self.metrics["confusion"])
+        return int(confusion.sum() - confusion.trace())
+
+
+@dataclass
+class Results:
+    """Everything that the report is about.
+
+    Attributes
+    ----------
+    names, configs : kind -> name of the classifier, and class of its training's configuration.
+    test, drawn : the images that the models were tested on.
+    base : lines of `bench/results.py`.
+    means, comparisons : of the augmentation experiment.
+    notes : titles and texts.
+    sources : what was found, and where.
+    """
+
+    names: Mapping[str, str]
+    configs: Mapping[str, type[Config]]
+    test: ImageSet | None = None
+    drawn: ImageSet | None = None
+    models: list[Model] = field(default_factory=list)
+    trainings: list[Training] = field(default_factory=list)
+    studies: list[Study] = field(default_factory=list)
+    base: list[dict[str, Any]] = field(default_factory=list)
+    means: list[Any] = field(default_factory=list)
+    comparisons: list[Any] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    sources: list[tuple[str, str]] = field(default_factory=list)
+
+    def main_studies(self) -> dict[str, Study]:
+        """Return each kind's study with the most finished trials."""
+        by_count = sorted(self.studies, key=lambda study: len(study.ended("finished")))
+        return {kind: study for kind in self.names for study in by_count if study.kind == kind}
+
+    def chosen_trials(self) -> dict[str, int]:
+        """Return, by study, the number of the trial that a model's configuration comes from."""
+        # In these a final training may differ from its trial.
+        but, chosen = ("epochs", "augment", "augment_parts", "copies", "half"), {}
+        studies = self.main_studies()
+        for model in self.models:
+            trained, study = model.classifier.trained_on, studies.get(model.kind)
+            if study is None:
+                continue
+            for trial in study.ended("finished"):
+                # The number alone might be another study's.
+                configs = trial["config"], trained.get("config", {})
+                is_it = trial["number"] == trained.get("from_trial")
+                if is_it and same(self.configs[model.kind], *configs, but=but):
+                    chosen[study.name] = trial["number"]
+        return chosen
+
+
+def load_images(arguments: Any) -> tuple[ImageSet | None, ImageSet | None]:
+    """Load the test split, None if MNIST is nowhere and cannot be downloaded, and the drawings, if any."""
+    drawn = drawings.load_drawn(arguments.drawn, part="test") if arguments.drawn else None
+    if arguments.dataset == datasets.DEFAULT:
+        try:
+            datasets.find_mnist(arguments.data)
+        except InputError:
+            return None, drawn
+    where = {"dataset": arguments.dataset, "data": arguments.data, "limit": arguments.limit}
+    return datasets.load("test", **where), drawn
+
+
+def test_model(
+    kind: str, path: Path, model: type[Classifier], test: ImageSet | None, drawn: ImageSet | None
+) -> Model:
+    """Load a model, and test it on the images that there are."""
+    classifier = model.load(path)
+    metrics: dict[str, Any] = {"size": path.stat().st_size, "parameters": classifier.parameters()}
+    probabilities = None
+    if test is not None:
+        probabilities = classifier.predict_proba(test.images)
+        metrics |= evaluation.evaluate(test.labels, probabilities)
+        metrics |= evaluation.measure(classifier, test.images)
+    if drawn is not None:
+        metrics["drawn_accuracy"] = float((classifier.predict(drawn.images) == drawn.labels).mean())
+    return Model(kind, path, classifier, metrics, probabilities)
+
+
+def find_trainings(
+    kind: str,
+    config: type[Config],
+    folders: Sequence[Path],
+    *,
+    dataset: str,
+    limit: int | None,
+    model: Mapping[str, Any],
+) -> list[Training]:
+    """Return the latest training of the default configuration and that of the chosen one, if they exist.
+
+    A training on as many images as the report is about goes before others, and one in an earlier folder
+    before one in a later folder.
+
+    Parameters
+    ----------
+    config : the class of the training's configurations.
+    model : the configuration of the kind's model. The chosen one is that of a trial, else this one.
+    """
+    default: dict[tuple[Any, ...], Any] = {}
+    chosen: dict[tuple[Any, ...], Any] = {}
+    for preference, folder in enumerate(folders):
+        for path in sorted(folder.glob(f"train-{kind}*/config.json")):
+            record, results = tracking.read_config(path.parent), path.with_name("metrics.json")
+            metrics = tracking.current_names(files.read_json(results)) if results.is_file() else {}
+            asked = record["config"]
+            if asked.get("dataset", "mnist") != dataset or metrics.get("status") != "finished":
+                continue
+            if not isinstance(asked.get("config"), dict):
+                raise InputError(f"{path} is damaged.")
+            of_trial, final = asked.get("from_trial") is not None, bool(asked.get("final"))
+            is_default = same(config, asked["config"], {})
+            rank = (asked.get("limit") == limit, -preference, str(record.get("started", "")))
+            if is_default and not of_trial and not final:
+                default[rank] = record, metrics, path.parent
+            elif of_trial or (not is_default and same(config, asked["config"], model)):
+                # A final training has no validation split, so it comes last.
+                chosen[(of_trial, not final, *rank)] = record, metrics, path.parent
+    found: list[Training] = []
+    for role, candidates in (("default", default), ("chosen", chosen)):
+        if candidates:
+            record, metrics, folder = candidates[max(candidates)]
+            found.append(Training(kind, role, folder, record, metrics, tracking.read_epochs(folder)))
+    return found
+
+
+def same(
+    config: type[Config], one: Mapping[str, Any], other: Mapping[str, Any], *, but: Sequence[str] = ()
+) -> bool:
+    """Whether two configurations lead to the same result, whatever versions wrote them.
+
+    What one of them lacks has its default there. Entries named in `but` may differ.
+    """
+    try:
+        values = [config.read(given).values() for given in (one, other)]
+    except InputError:
+        return False
+    return all(values[0][name] == values[1][name] for name in {*values[0]} - {*NO_MATTER, *but})
+
+
+def read_notes(path: Path, language: str) -> list[tuple[str, str]]:
+    """Return titles and texts of [{"title": {"en": ..., "es": ...}, "text": {...}}, ...].
+
+    A text of all languages may stand alone. Raises InputError for a file of another shape.
+    """
+
+    def translated(text: Any) -> str:
+        chosen = text if isinstance(text, str) else text.get(language) or next(iter(text.values()))
+        return chosen.replace(" %", "\N{NO-BREAK SPACE}%")
+
+    try:
+        notes = json.loads(path.read_bytes())
+        return [(translated(note["title"]), translated(note["text"])) for note in notes]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, StopIteration):
+        raise InputError(f"{path} is damaged: wanted a list of objects with a title and a text.") from None
+
+
+def shown(path: Path) -> str:
+    """Return a path below the current folder or the toolkit's, without what lies above these."""
+    absolute = path.resolve()
+    for place in (Path.cwd(), ROOT):
+        if absolute.is_relative_to(place):
+            return str(absolute.relative_to(place))
+    return str(path)
