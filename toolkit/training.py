@@ -37,6 +37,10 @@ WATCHED = 6_000  # images of the training split whose loss is measured each epoc
 TRUSTED = 0.99  # share of the answers without a "?" that must be right
 
 
+# The flags that a run's record keeps beside its configuration.
+ASKED = ("seed", "dataset", "data", "limit", "final", "drawn", "from_trial", "wandb")
+
+
 class Diverged(InputError):
     """The loss became infinite or NaN."""
 
@@ -78,8 +82,7 @@ class Job(Generic[C]):
 
     def record(self) -> dict[str, Any]:
         """Return what a run's `config.json` keeps of it, enough to resume."""
-        names = ("seed", "dataset", "data", "limit", "final", "drawn", "from_trial", "wandb")
-        return {**{name: getattr(self, name) for name in names}, "config": self.config.values()}
+        return {**{name: getattr(self, name) for name in ASKED}, "config": self.config.values()}
 
 
 @dataclass(frozen=True)
@@ -115,13 +118,12 @@ def parse(
         asked = _read_record(Path(arguments.resume), kind)
         values = asked.pop("config")
     else:
-        names = ("seed", "dataset", "data", "limit", "final", "drawn", "from_trial", "wandb")
-        asked = {name: getattr(arguments, name) for name in names}
+        asked = {name: getattr(arguments, name) for name in ASKED}
         values = dict(fast or {}) if fast and arguments.fast else {}
         if arguments.from_trial is not None:
-            from toolkit import sweep
+            from toolkit import trials
 
-            values |= sweep.trial_config(arguments.db, arguments.study, arguments.from_trial)
+            values |= trials.trial_config(arguments.db, arguments.study, arguments.from_trial)
         values |= commandline.given(arguments, config)
     checked = config.read(values)
     check(checked)
