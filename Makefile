@@ -1,5 +1,6 @@
 # make run    installs, gets MNIST, trains the neural network with augmentation, tests it
 # make test   installs what the tests need, runs them all
+# make faults gives every reader and option damaged input, and counts how it ends (tests/faults/README.md)
 # make lint   style, format and types
 # make clean  removes what make made; keeps trained/, runs/, data/ and captured/
 #
@@ -14,7 +15,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 INSTALL ?= $(VENV)/bin/python -m pip install
 IN_VENV := $(VENV)/bin/python
 
-.PHONY: help run test lint clean
+.PHONY: help run test faults lint clean
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -36,6 +37,9 @@ test: $(VENV)/.installed-dev $(VENV)/.system
 	  [ -n "$$DISPLAY" ] || echo "No screen and no Xvfb: the tests that open a window are skipped."; \
 	  set -x; $(IN_VENV) -m pytest -n auto; \
 	fi
+
+faults: $(VENV)/.installed-dev
+	$(IN_VENV) tests/faults/run.py
 
 lint: $(VENV)/.installed-dev
 	$(IN_VENV) -m ruff check .

@@ -12,6 +12,9 @@ no strokes.
 
 from __future__ import annotations
 
+import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
+
+# isort: split
 import argparse
 import io
 import re
@@ -34,6 +37,7 @@ from toolkit.drawings import (
     save_drawings,
     select,
 )
+from toolkit.files import check_writable
 from toolkit.framing import frame_strokes
 
 if TYPE_CHECKING:
@@ -314,6 +318,10 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.output is None and arguments.writer is None:
         line.error("say who draws with --writer NAME, or which set with --output FILE")
     path = arguments.output or Path("captured") / f"{arguments.writer}.npz"
+    if arguments.sources or not arguments.export:
+        check_writable(path)
+    if arguments.export:
+        check_writable(arguments.export / "0_0001.png")
     if arguments.sources:
         new, count = import_sets(path, arguments.sources)
         print(f"{new} new drawings; {path} holds {count}.")

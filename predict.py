@@ -10,6 +10,9 @@ picture holds one digit of any size, dark on light or light on dark.
 
 from __future__ import annotations
 
+import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
+
+# isort: split
 import os
 import signal
 import sys

@@ -91,7 +91,7 @@ class SVM(Classifier):
         ----------
         images : uint8 (n, 28, 28).
         labels : int64 (n,), each of the ten digits at least once.
-        jobs : processes; -1 for one per core.
+        jobs : threads; -1 for one per core.
         progress : wraps the iteration over the pairs, for a progress bar.
 
         Raises
@@ -115,7 +115,9 @@ class SVM(Classifier):
         for first, second in PAIRS:
             members = np.flatnonzero((labels == first) | (labels == second))
             tasks.append(delayed(_fit_pair)(features, members, labels[members] == second, parameters))
-        results = list(progress(Parallel(n_jobs=jobs, return_as="generator")(tasks)))
+        # libsvm releases Python's lock: threads are as parallel as processes, and cannot outlive this one.
+        parallel = Parallel(n_jobs=jobs, return_as="generator", prefer="threads")
+        results = list(progress(parallel(tasks)))
         used = np.unique(np.concatenate([support for support, _, _ in results]))
         coefficients = np.zeros((len(used), 45), np.float32)
         for pair, (support, dual, _) in enumerate(results):
@@ -247,7 +249,7 @@ class SVM(Classifier):
 def _fit_pair(
     features: np.ndarray, members: np.ndarray, is_second: np.ndarray, parameters: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Fit one pair, in a process of its own.
+    """Fit one pair, in a thread of its own.
 
     Returns the support vectors' rows in `features` (s,), their dual coefficients (s,) and the intercept.
     """

@@ -8,6 +8,10 @@ python train_ann.py --resume runs/DIR    # go on after a kill or Ctrl-C
 
 from __future__ import annotations
 
+import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
+
+# isort: split
+import copy
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,7 +93,7 @@ def train(
     images = ann.to_tensor(train_set.images).to(device)
     labels = torch.from_numpy(train_set.labels).to(device)
     checkpoint = training.Checkpoint(run, config, seed)
-    first, elapsed, state = checkpoint.restore()
+    first, elapsed, state = checkpoint.restore(_state_after_a_step(network, config))
     _set_state(network, optimizer, state)
 
     for epoch in range(first, config.epochs + 1):
@@ -215,6 +219,18 @@ def _state(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
             {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in entries.items()}
         )
     return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _state_after_a_step(network: torch.nn.Module, config: Config) -> dict[str, np.ndarray]:
+    """Return what `_state` returns once the optimizer has made its buffers, which the first step does."""
+    import torch
+
+    network = copy.deepcopy(network)
+    optimizer = _optimizer(network, config)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    return _state(network, optimizer)
 
 
 def _set_state(

@@ -7,6 +7,9 @@ python train_softmax.py --final      # on all 60,000 images
 
 from __future__ import annotations
 
+import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
+
+# isort: split
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +50,7 @@ def train(
     model = Softmax()
     velocity = {name: np.zeros_like(array) for name, array in model.arrays().items()}
     checkpoint = training.Checkpoint(run, config, seed)
-    first, elapsed, state = checkpoint.restore()
+    first, elapsed, state = checkpoint.restore(_state(model, velocity))
     if state:
         model.weights, model.biases = state["weights"], state["biases"]
         velocity = {name: state[f"velocity_{name}"] for name in velocity}
@@ -85,11 +88,15 @@ def train(
                 measured[f"{split}_accuracy"] = float(right.mean())
         elapsed += time.perf_counter() - started
         run.log(epoch, {**measured, "learning_rate": float(rate), "seconds": elapsed})
-        kept = {f"velocity_{name}": array for name, array in velocity.items()}
-        checkpoint.write({**model.arrays(), **kept}, epoch, elapsed)
+        checkpoint.write(_state(model, velocity), epoch, elapsed)
 
     metrics = training.validate(validation_set, model)
     return model, {**metrics, "epochs": config.epochs, "train_seconds": elapsed}
+
+
+def _state(model: Softmax, velocity: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return everything that a training needs to go on."""
+    return {**model.arrays(), **{f"velocity_{name}": array for name, array in velocity.items()}}
 
 
 def main(argv: list[str] | None = None) -> None:

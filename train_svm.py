@@ -12,6 +12,9 @@ It reads 99.5 % of MNIST's test images, with and without --augment. With it (--c
 
 from __future__ import annotations
 
+import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
+
+# isort: split
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,7 +36,7 @@ class Config(training.Augmented, svm.Config):
     """What the machine looks like, and what it is trained on."""
 
     copies: int = option(2, "variants of each image that --augment adds", low=1, high=20)
-    jobs: int = option(-1, "processes; -1 for one per core", low=-1, high=1024)
+    jobs: int = option(-1, "threads; -1 for one per core", low=-1, high=1024)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -223,6 +223,17 @@ def test_a_set_without_images_and_times_is_completed(tmp_path):
     assert complete(Drawings([], np.zeros(0, np.int64), np.zeros(0, str))).images.shape == (0, 28, 28)
 
 
+def test_a_folder_or_a_set_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for name in ("load_drawings", "load_set"):
+        monkeypatch.setattr(capture, name, lambda path: pytest.fail("a set was read"))
+    for words in (["set.npz", "--export", "file"], [".", "--import", "a.npz"], [".", "--writer", "me"]):
+        with pytest.raises((InputError, OSError)):
+            capture.main(
+                ["--output", *(str(tmp_path / w) if w[0] != "-" and w != "me" else w for w in words)]
+            )
+
+
 def test_export_and_import_give_the_same_images(tmp_path):
     path, folder = tmp_path / "a.npz", tmp_path / "pictures"
     draw(recorder_of(path, "me_b"), 6)

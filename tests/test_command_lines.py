@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ SCRIPTS = sorted(
     for path in folder.glob("*.py")
     if "commandline.run(main)" in path.read_text()
 )
+OF_ONE_MODEL = [name for name in SCRIPTS if name.startswith(("train_", "test_", "predict", "capture"))]
 HEAVY = {"torch", "torchvision", "sklearn", "matplotlib", "wandb", "optuna", "pandas"}
 
 # What was imported says more than a time: a slow machine is no failure.
@@ -58,3 +60,18 @@ def test_an_unknown_flag_is_refused_in_one_sentence(script, tmp_path):
     assert code == 2
     assert ended.stderr.count("\n") == 1
     assert "--no-such-flag" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [["--resume", "one\ntwo"], ["--data=--"], ["one\ntwo"]])
+def test_a_sentence_is_one_line(words, tmp_path):
+    ended = start("train_softmax.py", *words, cwd=tmp_path)
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert json.loads(ended.stdout.splitlines()[-1])[0] == 2
+
+
+@pytest.mark.parametrize("script", OF_ONE_MODEL)
+def test_the_toolkit_is_imported_first(script):
+    # It makes Ctrl-C during the other imports, some tenths of a second, end with one word.
+    body = ast.parse((ROOT / script).read_text()).body
+    first = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))][1]  # after __future__
+    assert (first.module if isinstance(first, ast.ImportFrom) else first.names[0].name) == "toolkit"

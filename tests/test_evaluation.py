@@ -255,6 +255,14 @@ def test_the_command_on_the_bundled_digits(trained, capsys):
     assert "360 images of digits/test" in printed
 
 
+@pytest.mark.parametrize(("flag", "place_"), [("--json", "."), ("--json", "file/x"), ("--output", "file")])
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(trained, place, flag, place_):
+    (place / "file").touch()
+    with pytest.raises((classifier.InputError, OSError)):
+        evaluation.parse("stub", "Test the stub.", ["--dataset", "digits", flag, place_])
+    assert not (place / "runs").exists()
+
+
 def test_the_command_on_drawings(trained, tmp_path, capsys):
     for label in (3, 8):
         image = np.full((60, 60), 255, dtype=np.uint8)

@@ -44,6 +44,11 @@ def test_a_target_in_a_file_is_refused_and_nothing_is_made(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_the_root_of_the_disk_is_not_written_to():
+    with pytest.raises(InputError, match="is not a regular file"):
+        check_writable("/")
+
+
 def test_lines_are_added_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "rows.jsonl"
     append_line(path, {"a": 1, "loss": float("nan")})

@@ -241,7 +241,7 @@ def test_what_weights_and_biases_is_told(monkeypatch, tmp_path):
     assert names == ["init", "log", "log", "summary", "finish"]
     start = wandb.calls[0][1]
     assert (start["mode"], start["group"], start["config"]) == ("online", "study", {"seed": 5})
-    assert start["settings"]["init_timeout"] <= 30
+    assert start["settings"]["init_timeout"] <= 15
     assert wandb.calls[1][1] == {"epoch": 1, "step": 1, **EPOCH}
     assert wandb.calls[2][1]["confusion"].endswith("confusion.png")
     assert wandb.calls[3][1] == {"status": "finished", "accuracy": 0.9}

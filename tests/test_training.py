@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -14,8 +15,9 @@ import pytest
 import classifier
 from ann import ANN
 from svm import SVM
+from toolkit import tracking, training
 from toolkit.drawings import Drawings, save_drawings
-from toolkit.files import read_arrays
+from toolkit.files import InputError, ModelFileError, read_arrays, write_arrays
 
 DIGITS = ("--dataset", "digits", "--wandb", "disabled")
 QUICK = {
@@ -270,3 +272,103 @@ def test_end_to_end_on_mnist(script, mnist_dir):
             drawn = json.loads((script.folder / "drawn.json").read_text())
             assert drawn["images"] == 3498
             assert drawn["accuracy"] > 0.85
+
+
+@pytest.fixture
+def resumable(tmp_path, monkeypatch, digits_train):
+    """For each kind: its training, of two epochs, in a run that was stopped after the first."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tracking, "_commit", lambda: None)
+
+    def stopped(kind):
+        module = importlib.import_module(f"train_{kind}")
+        config = module.Config(epochs=2, **({"conv_channels": (2,)} if kind == "ann" else {}))
+        record = {"config": config.values(), "seed": 0, "dataset": "digits", "limit": 20, "wandb": "disabled"}
+        run = tracking.Run(f"train-{kind}", record, quiet=True)
+
+        def train():
+            return module.train(digits_train, None, config, seed=0, run=run)
+
+        with monkeypatch.context() as stop:
+            stop.setattr(training.Checkpoint, "write", interrupted(training.Checkpoint.write))
+            with pytest.raises(KeyboardInterrupt):
+                train()
+        return run, train
+
+    return stopped
+
+
+def interrupted(write):
+    def write_and_stop(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    return write_and_stop
+
+
+@pytest.mark.parametrize("kind", ["softmax", "ann"])
+@pytest.mark.parametrize("damage", ["missing", "added", "shape", "type", "epoch", "seconds"])
+def test_a_damaged_checkpoint_is_refused(resumable, kind, damage):
+    run, train = resumable(kind)
+    path = run.directory / "checkpoint.safetensors"
+    arrays, header = read_arrays(path)
+    name = sorted(arrays)[-1]
+    if damage == "missing":
+        del arrays[name]
+    elif damage == "added":
+        arrays["optimizer/0/other"] = arrays[name]
+    elif damage == "shape":
+        arrays[name] = arrays[name][None]
+    elif damage == "type":
+        arrays[name] = arrays[name].astype(np.int8)
+    else:
+        header |= {"epoch": 1.5} if damage == "epoch" else {"seconds": "1"}
+    write_arrays(path, arrays, header)
+    with pytest.raises(ModelFileError, match=r"checkpoint\.safetensors is damaged"):
+        train()
+    write_arrays(path, {}, {})
+    with pytest.raises(ModelFileError):
+        train()
+
+
+@pytest.mark.parametrize("entry", [{"seed": -1}, {"limit": [3]}, {"data": 5}, {"final": 1}, {"limit": 0}])
+def test_a_damaged_record_is_not_resumed(resumable, entry):
+    run, _ = resumable("softmax")
+    path = run.directory / "config.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "config": {**record["config"], **entry}}))
+    import train_softmax
+
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        train_softmax.main(["--resume", str(run.directory), "--output", "model"])
+
+
+@pytest.mark.parametrize("entry", [{"resumed": 1}, {"wandb": []}])
+def test_a_record_of_another_shape_is_damaged(resumable, entry):
+    run, _ = resumable("softmax")
+    path = run.directory / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entry}))
+    with pytest.raises(InputError, match="is damaged"):
+        tracking.read_config(run.directory)
+
+
+@pytest.mark.parametrize(
+    "line", ['"loss": []', '"loss": "x"', '"loss": 1e308', '"epoch": true', '"epoch": 0']
+)
+def test_an_epoch_that_holds_no_numbers_is_damaged(tmp_path, line):
+    (tmp_path / "epochs.jsonl").write_text('{"epoch": 1, ' + line + "}\n")
+    with pytest.raises(InputError, match="damaged in line 1"):
+        tracking.read_epochs(tmp_path)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux's list of a process's children")
+def test_an_svm_has_no_processes_that_could_outlive_it(script):
+    code = """
+import os
+from svm import SVM
+from toolkit import datasets
+digits = datasets.load("train", dataset="digits", limit=300)
+SVM(pca=0).fit(digits.images, digits.labels, jobs=2)
+print(open(f"/proc/self/task/{os.getpid()}/children").read() or "none")
+"""
+    assert script("-c", code).stdout.strip() == "none"

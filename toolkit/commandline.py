@@ -36,7 +36,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence, without the usage that argparse puts before it, and exit with 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {_one_line(message)}\n")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the command line. Refuses `--limit=--`, which older versions of Python read as a list."""
+        for word in sys.argv[1:] if args is None else args:
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f"argument {word[:-3]}: expected one argument")
+        return super().parse_args(args, namespace)
+
+
+def _one_line(error: object) -> str:
+    """Return the text of an error as one line; the name of a file may have several."""
+    return " ".join(str(error).split("\n"))
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
@@ -57,7 +69,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except (InputError, OSError) as error:
-        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+        print(f"{os.path.basename(sys.argv[0])}: error: {_one_line(error)}", file=sys.stderr)
         status = 2
     sys.exit(status)
 

@@ -167,7 +167,7 @@ def _download(folder: Path) -> str:
         from torchvision.datasets import MNIST
 
         MNIST(root=str(folder), download=True)
-    except (ImportError, OSError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ""
 

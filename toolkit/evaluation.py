@@ -131,6 +131,9 @@ def parse(kind: str, description: str | None, argv: Sequence[str] | None) -> arg
     arguments = parser.parse_args(argv)
     if arguments.drawn and arguments.limit:
         raise InputError("--limit goes with a data set, not with --drawn.")
+    folder = arguments.output or tracking.RUNS
+    for path in filter(None, (folder / "test.json", arguments.json)):
+        files.check_writable(path)
     arguments.model = arguments.model or default_model(kind, arguments.dataset)
     if not arguments.model.is_file():
         options = "" if arguments.dataset == datasets.DEFAULT else f" --dataset {arguments.dataset}"

@@ -53,7 +53,7 @@ def check_writable(path: str | os.PathLike[str]) -> int:
     Raises InputError when the path is not a regular file, and OSError when its folder cannot be written to.
     """
     target = Path(path).resolve()
-    folder = next(parent for parent in target.parents if parent.exists())
+    folder = next((parent for parent in target.parents if parent.exists()), target)
     if not folder.is_dir():
         raise NotADirectoryError(20, "Not a directory", str(folder))
     if not os.access(folder, os.W_OK | os.X_OK):

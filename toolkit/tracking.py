@@ -38,8 +38,9 @@ OLD_NAMES = {
 }
 STATUSES = ("finished", "pruned", "failed", "interrupted")
 WANDB_PROJECT = "digits"  # unless $WANDB_PROJECT names another
-# Seconds that a run waits for Weights & Biases at most, at its start and at its end.
-WANDB_INIT_TIMEOUT, WANDB_FINISH_TIMEOUT = 20, 60
+# Seconds that a run waits for Weights & Biases at most, at its start and at its end. Giving up takes 2 to 6
+# seconds more: without a network a run is delayed by less than 20.
+WANDB_INIT_TIMEOUT, WANDB_FINISH_TIMEOUT = 12, 60
 
 
 class Run:
@@ -192,6 +193,8 @@ class Run:
             return
         if mode == "online" and Run._unreachable:
             return
+        if mode == "online" and not self.quiet:
+            print("Weights & Biases: connecting, for at most 20 s ...", flush=True)
         known = self._record.get("wandb", {})
         # Its own error reports fail too when it cannot be reached, and say so on the terminal.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -267,7 +270,9 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
         record = files.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{directory} is no run's folder: it has no config.json.") from None
-    if not isinstance(record.get("config"), dict) or not isinstance(record.get("stage"), str):
+    wanted = {"config": dict, "stage": str}
+    wanted |= {name: kind for name, kind in (("resumed", list), ("wandb", dict)) if name in record}
+    if not all(isinstance(record.get(name), kind) for name, kind in wanted.items()):
         raise InputError(f"{path} is damaged.")
     return record
 
@@ -281,7 +286,10 @@ def read_epochs(directory: str | os.PathLike[str]) -> list[dict[str, float]]:
     epochs: dict[int, dict[str, float]] = {}
     for number, line in enumerate(files.read_lines(path), start=1):
         entry = current_names(line)
-        if not isinstance(entry.get("epoch"), int):
+        values = [value for value in entry.values() if value is not None]
+        # No loss and no time comes near 1e100; a plot's axis cannot go much further.
+        numbers = all(type(value) in (int, float) and not abs(value) >= 1e100 for value in values)
+        if not numbers or type(entry.get("epoch")) is not int or entry["epoch"] < 1:
             raise InputError(f"{path} is damaged in line {number}.")
         epochs[entry["epoch"]] = {k: math.nan if v is None else v for k, v in entry.items()}
     return [epochs[number] for number in sorted(epochs)]

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from classifier import Classifier
+from classifier import Classifier, expect_arrays
 from toolkit import commandline, datasets, drawings, tracking
 from toolkit.augment import augment, parts_of
 from toolkit.config import Config, option
@@ -173,7 +173,20 @@ def _read_record(directory: Path, kind: str) -> dict[str, Any]:
     if record["stage"] != f"train-{kind}":
         raise InputError(f"{directory} is a run of {record['stage']}, not of train-{kind}.")
     known = Job(kind, Config()).record()
-    return {**known, **{name: value for name, value in record["config"].items() if name in known}}
+    asked = {**known, **{name: value for name, value in record["config"].items() if name in known}}
+    kinds: dict[str, tuple[type, ...]] = {
+        "seed": (int,),
+        "final": (bool,),
+        "dataset": (str,),
+        "wandb": (str,),
+        "config": (dict,),
+    }
+    kinds |= dict.fromkeys(("limit", "from_trial"), (int, type(None)))
+    kinds |= dict.fromkeys(("data", "drawn"), (str, type(None)))
+    fits = all(type(asked[name]) in allowed for name, allowed in kinds.items())
+    if not fits or not 0 <= asked["seed"] < 2**32 or (asked["limit"] is not None and asked["limit"] < 1):
+        raise InputError(f"{directory / 'config.json'} is damaged.")
+    return asked
 
 
 def load(job: Job[Any]) -> Data:
@@ -268,14 +281,24 @@ class Checkpoint:
         self.path = run.directory / "checkpoint.safetensors" if run.directory else None
         self.header = {"config": config.values(), "seed": seed}
 
-    def restore(self) -> tuple[int, float, dict[str, np.ndarray]]:
-        """Return the next epoch, from 1, the seconds spent so far, and the arrays that were kept."""
+    def restore(self, like: Mapping[str, np.ndarray]) -> tuple[int, float, dict[str, np.ndarray]]:
+        """Return the next epoch, from 1, the seconds spent so far, and the arrays that were kept.
+
+        Raises ModelFileError when their names, shapes or dtypes are not those of `like`.
+        """
         if self.path is None or not self.path.is_file():
             return 1, 0.0, {}
         arrays, header = read_arrays(self.path)
         if {name: header.get(name) for name in self.header} != json.loads(json.dumps(self.header)):
             raise ModelFileError(f"{self.path} belongs to a training with another configuration.")
-        return header["epoch"] + 1, header["seconds"], arrays
+        try:
+            expect_arrays(arrays, {name: (array.shape, array.dtype) for name, array in like.items()})
+        except ValueError as error:
+            raise ModelFileError(f"{self.path} is damaged: {error}") from error
+        epoch, seconds = header.get("epoch"), header.get("seconds")
+        if type(epoch) is not int or epoch < 1 or not isinstance(seconds, float) or not 0 <= seconds < 1e9:
+            raise ModelFileError(f"{self.path} is damaged: its header names no epoch or no seconds.")
+        return epoch + 1, seconds, arrays
 
     def write(self, arrays: Mapping[str, np.ndarray], epoch: int, seconds: float) -> None:
         """Keep the state after an epoch, and the seconds spent so far."""
