@@ -3,16 +3,14 @@
     python experiments/augmentation.py --drawn pendigits.npz
     python experiments/augmentation.py --drawn pendigits.npz --seeds 2 --epochs 1 --limit 2000 --models ann
 
-Both models are trained without augmentation, with moved and scaled images only, and with a third, two thirds
-and all of every augmentation. Each is tested on the test split, on recorded drawings framed as the window
-frames them, and on the same drawings as a program without framing would see them. After Ctrl-C or a kill, the
-same command goes on.
+Both models are trained with the augmentations of `SETTINGS`. Each is tested on the test split, on recorded
+drawings framed as the window frames them, and on the same drawings as a program without framing sees them.
+After Ctrl-C or a kill, the same command goes on.
 
 A mean's 95 % interval is Student's t over the seeds: how much chance in training matters on these very test
 sets. Whether a setting differs from `off` must hold for other people, too. So that test takes both the seeds
 and the writers as random; on the test split, whose writers are unknown, the images. It is min F' of H. Clark,
-The language-as-fixed-effect fallacy, 1973, with the correction of S. Holm, 1979, over all comparisons of a
-model. For one seed's pair of classifiers it asks what McNemar's test asks.
+The language-as-fixed-effect fallacy, 1973, corrected over all comparisons of a model (S. Holm, 1979).
 
 Measured with --epochs 2 --copies 1 (`results/augmentation.jsonl`): on framed drawings, all of it gives the
 ANN 2.2 ± 1.5 points (p = 0.04, 5 seeds) and the SVM 2.3 ± 1.5 points (p = 0.07, 3 seeds).
@@ -20,14 +18,14 @@ ANN 2.2 ± 1.5 points (p = 0.04, 5 seeds) and the SVM 2.3 ± 1.5 points (p = 0.0
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import itertools
 import json
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,11 +41,10 @@ from toolkit.augment import RANGES
 from toolkit.drawings import load_drawings, select
 from toolkit.files import InputError, append_line, check_writable, read_lines, versions
 from toolkit.framing import frame_strokes
-from toolkit.handwriting import STYLES
 from toolkit.tracking import Run
 
 TRAINERS: dict[str, Any] = {"ann": train_ann, "svm": train_svm}
-# The strength, and which augmentations; in the order of tables and plot.
+# The strength, and which augmentations.
 SETTINGS: dict[str, tuple[float, tuple[str, ...]]] = {
     "off": (0.0, ()),
     "translation and scale": (1.0, ("translation", "scale")),
@@ -61,19 +58,18 @@ CANVAS, PEN = 280, 20  # pixels, as in the usual window of a program that shrink
 # What all trainings of an experiment share; `ranges` says what strength 1 means.
 SHARED = ("dataset", "limit", "drawn", "drawn_sha256", "drawn_part", "ranges")
 LEFT_OUT = ("augment", "augment_parts", "jobs", "device")  # of a row's configuration: what varies, or where
+Row = dict[str, Any]
+Tests = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]  # images, labels, writers if known
 
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean accuracy (0 to 1) of a model with a setting.
-
-    `values` are the accuracies of the seeds; `low` and `high` the 95 % interval, None for one seed.
-    """
+    """The mean accuracy (0 to 1) of a model with a setting, and its 95 % interval, None for one seed."""
 
     model: str
     setting: str
     test_set: str
-    values: tuple[float, ...]
+    values: tuple[float, ...]  # of the seeds
     mean: float
     low: float | None
     high: float | None
@@ -87,8 +83,7 @@ class Mean:
 class Comparison:
     """The accuracy of a setting less that of `off` (-1 to 1), its 95 % interval, and p corrected by Holm.
 
-    `test` says what was taken as random: "seeds and writers" or "seeds and images". Interval and p are None
-    when there is only one of either.
+    Interval and p are None when there is only one seed, or one writer or image.
     """
 
     model: str
@@ -98,20 +93,13 @@ class Comparison:
     low: float | None
     high: float | None
     p: float | None
-    test: str
+    test: str  # what was taken as random: "seeds and writers" or "seeds and images"
 
 
 def canvas_picture(strokes: Sequence[np.ndarray], side: float) -> np.ndarray:
     """Draw a digit as a program without framing sees it: its whole canvas, shrunk by averaging.
 
-    Parameters
-    ----------
-    strokes : (k, 2) each, k from 1; what lies outside of 0 to `side` is not seen.
-    side : of the square canvas, in the unit of the strokes.
-
-    Returns
-    -------
-    uint8 (28, 28), 0 paper, 255 ink.
+    Strokes are (k, 2) each, in the unit of `side`, the canvas's. Returns uint8 (28, 28), 0 paper, 255 ink.
     """
     from PIL import Image, ImageDraw
 
@@ -125,10 +113,8 @@ def canvas_picture(strokes: Sequence[np.ndarray], side: float) -> np.ndarray:
     return np.asarray(picture.resize((28, 28), Image.Resampling.BOX))
 
 
-def load_tests(
-    drawn: str | os.PathLike[str], part: str, **where: Any
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-    """Load images uint8 (n, 28, 28), labels (n,) and writers (n,) or None of each of `TEST_SETS`.
+def load_tests(drawn: str | os.PathLike[str], part: str, **where: Any) -> Tests:
+    """Load images uint8 (n, 28, 28), labels (n,) and writers (n,) of each of `TEST_SETS`.
 
     The canvas is a square from 0 to the file's largest coordinate. `where` is as in `datasets.load`.
     Raises InputError when there are no such data.
@@ -162,77 +148,70 @@ def outcome(read: np.ndarray, labels: np.ndarray, writers: np.ndarray | None) ->
     result: dict[str, Any] = {"accuracy": float(right.mean()), "count": len(right)}
     if writers is None or len(set(writers.tolist())) < 2:
         return {**result, "wrong": np.flatnonzero(~right).tolist()}
-    whose = {str(name): right[writers == name] for name in np.unique(writers)}
-    return {**result, "writers": {name: [int(own.sum()), len(own)] for name, own in whose.items()}}
+    own = {str(name): right[writers == name] for name in np.unique(writers)}
+    return {**result, "writers": {name: [int(each.sum()), len(each)] for name, each in own.items()}}
 
 
-def planned(arguments: Any) -> list[dict[str, Any]]:
-    """List the trainings of an experiment, seed by seed: of each, the entries of its row that identify it."""
+def planned(arguments: argparse.Namespace) -> list[Row]:
+    """List the trainings of an experiment, seed by seed: of each, the entries that identify its row."""
+    from toolkit.handwriting import STYLES
+
     if not arguments.drawn:
         raise InputError("wanted --drawn FILE, recorded strokes to test on.")
-    if not Path(arguments.drawn).is_file():
-        raise InputError(f"wanted a file of recorded strokes, .npz; there is none at {arguments.drawn}.")
-    content = Path(arguments.drawn).read_bytes()
+    drawn = Path(arguments.drawn)
+    if not drawn.is_file():
+        raise InputError(f"wanted a file of recorded strokes, .npz; there is none at {drawn}.")
     shared = {name: getattr(arguments, name) for name in ("dataset", "limit", "drawn_part")}
-    shared.update(drawn=Path(arguments.drawn).name, drawn_sha256=hashlib.sha256(content).hexdigest()[:16])
+    shared.update(drawn=drawn.name, drawn_sha256=hashlib.sha256(drawn.read_bytes()).hexdigest()[:16])
     shared["ranges"] = RANGES | {name: style.probability for name, style in STYLES.items()}
     chosen = {"ann": {"epochs": arguments.epochs}, "svm": {"copies": arguments.copies}}
     seeds = {"ann": arguments.seeds, "svm": arguments.svm_seeds}
     trainings = []
-    for seed in range(max(seeds.values())):
-        for model, trainer in TRAINERS.items():
-            config = trainer.Config(**chosen[model]).values()
+    for seed, model, setting in itertools.product(range(max(seeds.values())), MODELS, SETTINGS):
+        # Without augmentation nothing in an SVM is random.
+        if seed < (1 if (model, setting) == ("svm", "off") else seeds[model]):
+            strength, parts = SETTINGS[setting]
+            training = {"model": model, "setting": setting, "seed": seed, "strength": strength}
+            config = TRAINERS[model].Config(**chosen[model]).values()
             config = {name: value for name, value in config.items() if name not in LEFT_OUT}
-            for setting, (strength, parts) in SETTINGS.items():
-                # Without augmentation nothing in an SVM is random.
-                if seed < (1 if (model, setting) == ("svm", "off") else seeds[model]):
-                    training = {"model": model, "setting": setting, "seed": seed, "strength": strength}
-                    trainings.append({**training, "parts": list(parts), **shared, "config": config})
+            trainings.append({**training, "parts": list(parts), **shared, "config": config})
     return trainings
 
 
-def is_same(row: Mapping[str, Any], training: Mapping[str, Any], names: Collection[str]) -> bool:
-    """Say whether a row and a planned training agree in the named entries and in their configuration.
-
-    Options that only one of them has make no difference: a later version's new ones are off by default.
-    """
-    options = {name: value for name, value in training["config"].items() if name in row["config"]}
-    return all(row.get(name) == training[name] for name in names) and options.items() <= row["config"].items()
-
-
-def is_done(training: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Say whether one of the rows is that of the training."""
-    return any(is_same(row, training, set(training) - {"config"}) for row in rows)
+def find(rows: Sequence[Row], training: Row) -> Row | None:
+    """Return the row of a training, or None. A row may lack options, as new ones are off by default."""
+    config, others = training["config"], {**training, "config": None}
+    for row in rows:
+        if others.items() <= {**row, "config": None}.items() and config == {**config, **row["config"]}:
+            return row
+    return None
 
 
-def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read every row of a `results.jsonl`; [] when there is no such file."""
-    return [row for row in read_lines(path) if {"model", "setting", "seed", "config", "tests"} <= set(row)]
-
-
-def load_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def load_rows(path: str | os.PathLike[str]) -> list[Row]:
     """Read the rows of the largest experiment in a `results.jsonl`: one data set, one configuration a model.
 
     So a quick look in the same folder changes nothing. [] when there is no such file.
     """
-    rows = _most_frequent(read_rows(path), SHARED)
-    return [row for m in MODELS for row in _most_frequent([r for r in rows if r["model"] == m], ["config"])]
+    rows = _largest(read_lines(path), lambda row: [row.get(name) for name in SHARED])
+    by_model = [[row for row in rows if row.get("model") == model] for model in MODELS]
+    return [row for own in by_model for row in _largest(own, lambda row: row["config"])]
 
 
-def _most_frequent(rows: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows that share the named entries with the most others; the latest of equally many."""
-    keys = [json.dumps([row.get(name) for name in names], sort_keys=True) for row in rows]
-    counts = Counter(reversed(keys))
-    return [row for row, key in zip(rows, keys, strict=True) if key == max(counts, key=counts.__getitem__)]
+def _largest(rows: list[Row], key: Callable[[Row], Any]) -> list[Row]:
+    """Return the largest group of rows with the same key; the latest of equally large ones."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(json.dumps(key(row), sort_keys=True), []).append(row)
+    return max(reversed(groups.values()), key=len, default=[])
 
 
-def _by_seed(rows: Sequence[Mapping[str, Any]], model: str, setting: str) -> dict[int, Mapping[str, Any]]:
+def _by_seed(rows: Sequence[Row], model: str, setting: str) -> dict[int, Row]:
     """Return one row a seed, in the order of the seeds."""
-    found = {row["seed"]: row for row in rows if (row["model"], row["setting"]) == (model, setting)}
-    return dict(sorted(found.items()))
+    own = [row for row in rows if (row["model"], row["setting"]) == (model, setting)]
+    return {row["seed"]: row for row in sorted(own, key=lambda row: row["seed"])}
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> list[Mean]:
+def summarise(rows: Sequence[Row]) -> list[Mean]:
     """Return the mean accuracy over the seeds, and its 95 % interval, wherever there are rows."""
     from scipy import stats
 
@@ -248,24 +227,21 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[Mean]:
     return means
 
 
-def compare(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
-    """Compare every setting with `off`, paired over the seeds and over the writers or images of a test set.
-
-    An SVM without augmentation is the same for every seed: it is every seed's partner.
-    """
+def compare(rows: Sequence[Row]) -> list[Comparison]:
+    """Compare every setting with `off`, paired over the seeds and the writers (or images) of a test set."""
     comparisons = []
     for model in MODELS:
-        off = _by_seed(rows, model, "off")
-        own = []
-        for setting in list(SETTINGS)[1:]:
+        off, own = _by_seed(rows, model, "off"), []
+        for setting, test_set in itertools.product(list(SETTINGS)[1:], TEST_SETS):
             done = _by_seed(rows, model, setting)
+            # An SVM without augmentation is the same for every seed: it is every seed's partner.
             partners = {seed: off.get(0 if model == "svm" else seed) for seed in done}
-            pairs = [(done[seed], partner) for seed, partner in partners.items() if partner]
-            for test_set in TEST_SETS if pairs else ():
-                tests = [(row["tests"][test_set], partner["tests"][test_set]) for row, partner in pairs]
-                differences = np.array([_right(one)[0] - _right(other)[0] for one, other in tests])
-                numbers = paired_test(differences, _right(tests[0][0])[1])
-                units = "writers" if "writers" in tests[0][0] else "images"
+            pairs = [(done[seed]["tests"], row["tests"]) for seed, row in partners.items() if row]
+            if pairs:
+                tests = [(_right(one[test_set]), _right(other[test_set])) for one, other in pairs]
+                differences = np.array([one - other for (one, _), (other, _) in tests])
+                units = "writers" if "writers" in pairs[0][0][test_set] else "images"
+                numbers = paired_test(differences, tests[0][0][1])
                 own.append(Comparison(model, setting, test_set, *numbers, f"seeds and {units}"))
         corrected = iter(holm([c.p for c in own if c.p is not None]))
         comparisons += [c if c.p is None else replace(c, p=next(corrected)) for c in own]
@@ -323,60 +299,43 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return np.minimum(corrected, 1).tolist()
 
 
-def tables(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write the means, then the differences from `off`, as text of up to 105 columns."""
-    means, comparisons = summarise(rows), compare(rows)
-    lines = ["Right answers in %: mean over the seeds ± its 95 % interval (Student's t)"]
-    lines += _table(means, means, lambda m: _percent(m.mean, m.high))
-    if comparisons:
-        lines += [
-            "",
-            "Less those of off ± the 95 % interval, taking seeds and writers (test split: images) as random",
-        ]
-        lines += ["(Clark's min F'); p with Holm's correction over the comparisons of a model"]
-        lines += _table(comparisons, means, lambda c: _percent(c.difference, c.high, "+") + _p(c.p))
+def table(rows: Sequence[Row]) -> str:
+    """Write the means and the differences from `off` as text, a line for each model, setting and test set."""
+    compared = {(c.model, c.setting, c.test_set): c for c in compare(rows)}
+    lines = [
+        "Right answers in %: mean over the seeds ± its 95 % interval (Student's t). Less those of off ± the",
+        "95 % interval, taking seeds and writers (test split: images) as random; p after Holm's correction.",
+        f"{'':5}{'setting':23}seeds  {'test set':22}{'right answers':>15}{'less off':>16}",
+    ]
+    for mean in summarise(rows):
+        line = f"{MODELS[mean.model]:5}{mean.setting:23}{mean.n:>5}  {TEST_SETS[mean.test_set]:22}"
+        line += f"{_percent(mean.mean, mean.high):>15}"
+        if c := compared.get((mean.model, mean.setting, mean.test_set)):
+            line += f"{_percent(c.difference, c.high, '+'):>16}" + ("" if c.p is None else f"  p = {c.p:.2g}")
+        lines.append(line)
     return "\n".join(lines)
-
-
-def _table(entries: Sequence[Any], means: Sequence[Mean], cell: Callable[[Any], str]) -> list[str]:
-    """Lay out means or comparisons: a line for each model and setting, a column for each test set."""
-    seeds = {(mean.model, mean.setting): mean.n for mean in means}
-    lines = [f"{'':5}{'setting':23}seeds" + "".join(f"{title:>24}" for title in TEST_SETS.values())]
-    for (model, setting), row in itertools.groupby(entries, lambda entry: (entry.model, entry.setting)):
-        start = f"{MODELS[model]:5}{setting:23}{seeds[model, setting]:>5}"
-        lines.append(start + "".join(f"{cell(entry):>24}" for entry in row))
-    return lines
 
 
 def _percent(value: float, high: float | None, sign: str = "") -> str:
     return f"{100 * value:{sign}.2f}" + ("" if high is None else f" ± {100 * (high - value):.2f}")
 
 
-def _p(p: float | None) -> str:
-    return "" if p is None else " p<0.001" if p < 0.001 else f" p={p:.3f}"
-
-
-def measure(training: Mapping[str, Any], data: Sequence[Any], *, quiet: bool) -> dict[str, Any]:
-    """Train and test on `data`: the training split, the validation split, and what `load_tests` returns.
-
-    Returns the row: the training's entries, `images` (of the training split), `seconds`, `finished`,
-    `versions` and `tests`.
-    """
-    train_set, validation_set, tests = data
+def measure(training: Row, splits: Sequence[datasets.ImageSet], tests: Tests, *, quiet: bool) -> Row:
+    """Train on the train and validation splits, test on what `load_tests` returned, and return the row."""
     trainer = TRAINERS[training["model"]]
     parts = ",".join(training["parts"]) or "all"
     config = trainer.Config(**training["config"], augment=training["strength"], augment_parts=parts)
     started = time.perf_counter()
     with Run("augmentation", training, quiet=quiet, directory=False) as run:
-        model, _ = trainer.train(train_set, validation_set, config, seed=training["seed"], run=run)
-    seconds = time.perf_counter() - started
+        model, _ = trainer.train(*splits, config, seed=training["seed"], run=run)
+    seconds = round(time.perf_counter() - started, 2)
     return {
         **training,
-        "images": len(train_set),
-        "seconds": round(seconds, 2),
+        "images": len(splits[0]),
+        "seconds": seconds,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": versions("numpy", "torch", "scikit-learn"),
-        "tests": {name: outcome(model.predict(images), *known) for name, (images, *known) in tests.items()},
+        "tests": {name: outcome(model.predict(x), y, writers) for name, (x, y, writers) in tests.items()},
     }
 
 
@@ -394,39 +353,38 @@ def _parser() -> commandline.Parser:
     add("--epochs", **number, default=4, help="of the ANN")
     add("--copies", **number, default=train_svm.Config.copies, help="variants of each image for the SVM")
     add("--output", type=Path, default=Path("runs/augmentation"), metavar="DIR", help="the results' folder")
-    add("--quiet", action="store_true", help="print the tables only")
+    add("--quiet", action="store_true", help="print the table only")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     record, picture = arguments.output / "results.jsonl", arguments.output / "augmentation.png"
-    everything = planned(arguments)
-    wanted = [training for training in everything if training["model"] in (arguments.models or MODELS)]
+    trainings, models = planned(arguments), arguments.models or MODELS
     check_writable(record)
-    rows = read_rows(record)
-    left = [(n, training) for n, training in enumerate(wanted, start=1) if not is_done(training, rows)]
+    rows = read_lines(record)
+    left = [training for training in trainings if training["model"] in models and not find(rows, training)]
     if left:
         where = {name: getattr(arguments, name) for name in ("dataset", "data", "limit")}
         tests = load_tests(arguments.drawn, arguments.drawn_part, **where)
-        data = [datasets.load("train", **where), datasets.load("validation", **where), tests]
-    for number, training in left:
+        splits = [datasets.load(split, **where) for split in ("train", "validation")]
+    for number, training in enumerate(left, start=1):
         title = f"{MODELS[training['model']]}, {training['setting']}, seed {training['seed']}"
         if not arguments.quiet:
-            print(f"{title} ({number} of {len(wanted)})", flush=True)
-        row = measure(training, data, quiet=arguments.quiet)
+            print(f"{title} ({number} of {len(left)})", flush=True)
+        row = measure(training, splits, tests, quiet=arguments.quiet)
         append_line(record, row)
+        rows.append(row)
         if not arguments.quiet:
             right = [f"{TEST_SETS[name]} {test['accuracy']:.2%}" for name, test in row["tests"].items()]
             print(f"{title}: {', '.join(right)}; {row['seconds']:.0f} s\n", flush=True)
 
     from toolkit import figures
 
-    names = ("model", *SHARED)
-    rows = [row for row in read_rows(record) if any(is_same(row, training, names) for training in everything)]
-    print(tables(rows))
+    found = [row for row in (find(rows, training) for training in trainings) if row]
+    print(table(found))
     words = {**MODELS, **TEST_SETS}
-    figure = figures.augmentation(summarise(rows), label=lambda text: words.get(text, text))
+    figure = figures.augmentation(summarise(found), label=lambda text: words.get(text, text))
     figures.save(figure, picture)
     if not arguments.quiet:
         print(f"\nPlot: {commandline.shown(picture)}")

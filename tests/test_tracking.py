@@ -48,9 +48,6 @@ class StandIn(types.ModuleType):
         self.summary = types.SimpleNamespace(update=lambda values: self.calls.append(("summary", values)))
         self.Settings, self.Image = dict, str
 
-    def setup(self, **arguments):
-        pass
-
     def _call(self, name, arguments):
         if name in self.fails:
             raise RuntimeError(f"{name} broke\nand more lines")
@@ -110,7 +107,8 @@ def test_a_quiet_run_and_one_without_a_folder(tmp_path, capsys):
 
 
 def test_progress_prints_nothing_into_a_file(capsys):
-    bar = tracking.progress(range(3), total=3, description="adding")
+    run = Run("trial", {}, directory=False)
+    bar = run.progress(range(3), "adding", total=3)
     bar.set_postfix(loss=0.5)
     assert list(bar) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")

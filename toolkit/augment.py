@@ -2,11 +2,9 @@
 
     python -m toolkit.augment [--strength 1] [--output augmentation.png]    # originals beside their variants
 
-Digits are moved, scaled, stretched, turned, slanted, bent, written with a thicker or thinner pen, and written
-in other ways. The result depends on the images and the generator alone.
-
-A new augmentation is one function `change(batch, draw, size)` and one entry in `AUGMENTATIONS`. It changes
-`batch.images`, or it adds to the geometry of the batch. All geometry is one resampling at the end.
+The result depends on the images and the generator alone. A new augmentation is one function
+`change(batch, draw, size)` and one entry in `AUGMENTATIONS`. It changes `batch.images`, or it adds to the
+geometry of the batch. All geometry is one resampling at the end.
 """
 
 from __future__ import annotations
@@ -15,11 +13,11 @@ import io
 import math
 import zlib
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit import commandline, datasets, handwriting
+from toolkit import commandline, datasets
 from toolkit.config import known
 from toolkit.files import InputError, check_writable, write_safely
 
@@ -32,10 +30,9 @@ PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", "
 
 
 class Draw:
-    """The random numbers of one augmentation.
+    """The random numbers of one augmentation: a stream of its own, so that leaving one out changes no other.
 
-    Every name has its own stream, so that leaving an augmentation out changes no other one. Numbers are drawn
-    on the CPU, so that a seed gives the same variants on every device.
+    Numbers are drawn on the CPU, so that a seed gives the same variants on every device.
     """
 
     def __init__(self, seed: int, name: str, count: int, device: torch.device) -> None:
@@ -73,7 +70,7 @@ class Batch:
     images : float (n, 1, 28, 28), 0 paper to 1 ink; a copy of the caller's.
     labels : int (n,) on the CPU, or None.
     matrix : float (n, 3, 3), from a place in the variant to one in the original, in pixels from the middle.
-    bend : float (n, 28, 28, 2), how much farther each place lies, in pixels; or None.
+    bend : float (n, 28, 28, 2), how much farther each place lies, in pixels; broadcast.
     rewritten : whether strokes were added. That moves the centre of mass, which MNIST puts in the middle.
     """
 
@@ -83,24 +80,20 @@ class Batch:
         self.images = images.clone()
         self.labels = None if labels is None else labels.cpu()
         self.matrix = torch.eye(3, device=images.device).repeat(len(images), 1, 1)
-        self.bend: torch.Tensor | None = None
+        self.bend = torch.zeros(1, 1, 1, 2, device=images.device)
         self.rewritten = False
 
-    def transform(
-        self,
-        rows: Sequence[Sequence[torch.Tensor | float]] = ((1, 0), (0, 1)),
-        shift: Sequence[torch.Tensor | float] = (0, 0),
-    ) -> None:
+    def transform(self, *rows: Sequence[torch.Tensor | float]) -> None:
         """Add an affine map, from a place in the variant to one in the original, to the geometry.
 
-        `rows` are those of its matrix; `shift` is in pixels. An entry is a number, or (n,), one per image.
+        The two rows are (a, b, shift in pixels). An entry is a number, or (n,), one per image.
         """
         import torch
 
         step = torch.zeros_like(self.matrix)
         step[:, 2, 2] = 1
-        for i in (0, 1):
-            for j, entry in enumerate((*rows[i], shift[i])):
+        for i, row in enumerate(rows):
+            for j, entry in enumerate(row):
                 step[:, i, j] = entry
         self.matrix = torch.bmm(self.matrix, step)
 
@@ -114,11 +107,8 @@ class Batch:
         matrix = self.matrix[:, :2].clone()
         matrix[:, :, 2:] = shift / 14  # half of the image is 1 in PyTorch's coordinates
         grid = F.affine_grid(matrix, list(self.images.shape), align_corners=False)
-        if self.bend is not None:
-            grid = grid + self.bend / 14
-        resampled = F.grid_sample(
-            self.images, grid.to(self.images.dtype), padding_mode="zeros", align_corners=False
-        )
+        grid = (grid + self.bend / 14).to(self.images.dtype)
+        resampled = F.grid_sample(self.images, grid, padding_mode="zeros", align_corners=False)
         # Resampling blurs; the edge of real ink is about a pixel wide.
         return ((resampled - 0.5) * EDGE + 0.5).clamp(0, 1)
 
@@ -135,30 +125,30 @@ class Batch:
 
 def translation(batch: Batch, draw: Draw, size: float) -> None:
     """Move by up to `size` pixels to each side."""
-    batch.transform(shift=(draw.between(-size, size), draw.between(-size, size)))
+    batch.transform((1, 0, draw.between(-size, size)), (0, 1, draw.between(-size, size)))
 
 
 def scale(batch: Batch, draw: Draw, size: float) -> None:
     """Enlarge or shrink; `size` is a natural logarithm."""
     factor = draw.between(-size, size).exp()
-    batch.transform(((factor, 0), (0, factor)))
+    batch.transform((factor, 0, 0), (0, factor, 0))
 
 
 def stretch(batch: Batch, draw: Draw, size: float) -> None:
     """Widen or narrow: people draw narrower digits on a screen. `size` is ln(width / height)."""
     factor = (draw.between(-size, size) / 2).exp()
-    batch.transform(((factor, 0), (0, 1 / factor)))
+    batch.transform((factor, 0, 0), (0, 1 / factor, 0))
 
 
 def shear(batch: Batch, draw: Draw, size: float) -> None:
     """Slant, as hands do, by up to `size` horizontal pixels per vertical pixel."""
-    batch.transform(((1, draw.between(-size, size)), (0, 1)))
+    batch.transform((1, draw.between(-size, size), 0), (0, 1, 0))
 
 
 def rotation(batch: Batch, draw: Draw, size: float) -> None:
     """Turn by up to `size` degrees to each side."""
     angle = draw.between(-size, size).deg2rad()
-    batch.transform(((angle.cos(), -angle.sin()), (angle.sin(), angle.cos())))
+    batch.transform((angle.cos(), -angle.sin(), 0), (angle.sin(), angle.cos(), 0))
 
 
 def elastic(batch: Batch, draw: Draw, size: float) -> None:
@@ -173,18 +163,21 @@ def elastic(batch: Batch, draw: Draw, size: float) -> None:
     # Interpolation is linear in the control points: two matrix products are faster than `interpolate` itself.
     points = torch.eye(ELASTIC_GRID, device=control.device)[None, :, :, None]
     weights = F.interpolate(points, size=(28, 1), mode="bicubic", align_corners=True)[0, :, :, 0]
-    bend = (weights.T @ control @ weights).permute(0, 2, 3, 1)
-    batch.bend = bend if batch.bend is None else batch.bend + bend
+    batch.bend = batch.bend + (weights.T @ control @ weights).permute(0, 2, 3, 1)
 
 
 def hook(batch: Batch, draw: Draw, size: float) -> None:
     """Lengthen a stroke by a short hook, with probability `size`."""
+    from toolkit import handwriting
+
     _rewrite(batch, draw, draw.some(size), handwriting.hook)
 
 
 def style(batch: Batch, draw: Draw, size: float) -> None:
     """Write digits in other ways; `size` multiplies the probabilities in `handwriting.STYLES`."""
     import torch
+
+    from toolkit import handwriting
 
     if batch.labels is None:
         return
@@ -238,18 +231,14 @@ def _enclosed(images: torch.Tensor) -> torch.Tensor:
 def _grow(images: torch.Tensor, reach: int) -> torch.Tensor:
     """Take the maximum over the square of `reach` pixels to each side; beyond the image there is nothing.
 
-    The same as max_pool2d with a stride of 1. Maxima of shifted images are ten times as fast on a CPU.
+    The same as max_pool2d with a stride of 1, and several times as fast on a CPU.
     """
     import torch
+    import torch.nn.functional as F
 
+    images = F.pad(images, [reach] * 4, value=-torch.inf)
     for dim in (2, 3):
-        source = images
-        images = source.clone()
-        for shift in range(1, reach + 1):
-            rest = 28 - shift
-            for to, start in ((0, shift), (shift, 0)):
-                part = images.narrow(dim, to, rest)
-                torch.maximum(part, source.narrow(dim, start, rest), out=part)
+        images = reduce(torch.maximum, [images.narrow(dim, first, 28) for first in range(2 * reach + 1)])
     return images
 
 
@@ -278,7 +267,7 @@ def augment(
     strength: float = 1.0,
     parts: Collection[str] = tuple(AUGMENTATIONS),
 ) -> torch.Tensor:
-    """Return one random variant of each image.
+    """Return one random variant of each image, float (n, 1, 28, 28), 0 to 1.
 
     Parameters
     ----------
@@ -288,13 +277,7 @@ def augment(
     strength : multiplies every size; 0 changes nothing.
     parts : the augmentations to apply, keys of `AUGMENTATIONS`.
 
-    Returns
-    -------
-    float (n, 1, 28, 28), 0 to 1.
-
-    Raises
-    ------
-    InputError : an unknown part, or a strength that is negative or not finite.
+    Raises InputError for an unknown part, or for a strength that is negative or not finite.
     """
     import torch
 

@@ -7,19 +7,18 @@ and 7s with a low bar, read as 2.
 
 Every function here takes the ink of some images, float (k, 28, 28), 0 paper to 1 ink, and `between`, which
 draws a random number for each of them. It returns the new ink. A new way of writing is one such function and
-one entry in `STYLES`.
+one entry in `STYLES`. This module imports PyTorch, so import it where it is needed.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
-    Between = Callable[[float, float], torch.Tensor]  # (low, high) -> (k,)
+Between = Callable[[float, float], torch.Tensor]  # (low, high) -> (k,)
 
 
 class Style(NamedTuple):
@@ -32,8 +31,6 @@ class Style(NamedTuple):
 
 def hook(ink: torch.Tensor, between: Between) -> torch.Tensor:
     """Lengthen a stroke by a short bent one, as when the pen comes down, lifts or turns."""
-    import torch
-
     angle = between(0, 2 * torch.pi)
     place = torch.arange(28.0, device=ink.device) + 0.5
     x, y = torch.cos(angle)[:, None, None] * place, torch.sin(angle)[:, None, None] * place[:, None]
@@ -41,11 +38,10 @@ def hook(ink: torch.Tensor, between: Between) -> torch.Tensor:
     start = _points(farthest % 28 + 0.5, farthest // 28 + 0.5) - _points(torch.cos(angle), torch.sin(angle))
     # At the end of a stroke, all the ink around lies behind it: the hook goes on from there. A hook in the
     # middle of a stroke, or one that turned far back, would look like a V.
-    x, y = place - start[:, 0, None, None], place[:, None] - start[:, 1, None, None]
+    x, y = _from(start)
     near = ink * (x**2 + y**2 < 4.5**2)
-    ahead = (
-        -_points((near * x).sum((1, 2)), (near * y).sum((1, 2))) / near.sum((1, 2)).clamp(min=1e-6)[:, None]
-    )
+    behind = _points((near * x).sum((1, 2)), (near * y).sum((1, 2)))
+    ahead = -behind / near.sum((1, 2)).clamp(min=1e-6)[:, None]
     turned = torch.atan2(ahead[:, 1], ahead[:, 0]) + between(-1.2, 1.2)
     end = start + _points(torch.cos(turned), torch.sin(turned)) * between(2.5, 6)[:, None]
     fits = (ahead.norm(dim=1) > 0.9) & (end > 2).all(dim=1) & (end < 26).all(dim=1)
@@ -54,8 +50,6 @@ def hook(ink: torch.Tensor, between: Between) -> torch.Tensor:
 
 def flag(ink: torch.Tensor, between: Between) -> torch.Tensor:
     """Draw the upstroke of a 1, from its top to the left."""
-    import torch
-
     top, bottom, width = _stem(ink)
     stem = bottom - top
     # Radians, from the stem to the left. A level flag would turn the 1 into a 7.
@@ -78,8 +72,6 @@ def foot(ink: torch.Tensor, between: Between) -> torch.Tensor:
 
 def bar(ink: torch.Tensor, between: Between) -> torch.Tensor:
     """Draw the bar through the stem of a 7."""
-    import torch
-
     top, bottom, width = _stem(ink)
     # The stem begins at the right end of the top stroke, so centre the bar on the ink of its own row.
     row = (top[:, 1] + (bottom - top)[:, 1] * between(0.4, 0.72)).round().long().clamp(0, 27)
@@ -186,15 +178,11 @@ STYLES = {
 
 def _points(x: torch.Tensor, y: torch.Tensor | float) -> torch.Tensor:
     """Join coordinates (k,) to places (k, 2), in pixels; y may be one number for all."""
-    import torch
-
     return torch.stack([x, torch.as_tensor(y, dtype=x.dtype, device=x.device).expand_as(x)], dim=1)
 
 
 def _stem(ink: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the uppermost and the lowest place of the ink, both (k, 2), and the pen's width (k,)."""
-    import torch
-
     place = torch.arange(28.0, device=ink.device)
     dark = ink.amax(dim=2) > 0.5
     first, last = torch.where(dark, place, 99).amin(1), torch.where(dark, place, -1).amax(1)
@@ -209,31 +197,33 @@ def _stem(ink: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return top + inset, bottom - inset, width.clamp(1.5, 6)
 
 
+def _from(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how far the pixels lie to the right of places (k, 2), (k, 1, 28), and below them, (k, 28, 1)."""
+    place = torch.arange(28.0, device=point.device) + 0.5
+    return place - point[:, 0, None, None], place[:, None] - point[:, 1, None, None]
+
+
+def _add(ink: torch.Tensor, distance: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+    """Add the ink of a pen of a width (k,) to the pixels at a distance (k, 28, 28) from its line."""
+    return ink.maximum((width[:, None, None] / 2 + 0.5 - distance).clamp(0, 1))
+
+
 def _path(ink: torch.Tensor, path: Sequence[torch.Tensor], width: torch.Tensor) -> torch.Tensor:
     """Add the stroke through the places (k, 2) of a path, with round ends."""
-    import torch
-
-    place = torch.arange(28.0, device=ink.device) + 0.5
     for start, end in itertools.pairwise(path):
-        x, y = place[None, None, :] - start[:, 0, None, None], place[None, :, None] - start[:, 1, None, None]
+        x, y = _from(start)
         along = (end - start)[:, :, None, None]
         square = (along**2).sum(dim=1).clamp(min=1e-6)
         part = ((x * along[:, 0] + y * along[:, 1]) / square).clamp(0, 1)
-        distance = torch.sqrt((x - part * along[:, 0]) ** 2 + (y - part * along[:, 1]) ** 2)
-        ink = torch.maximum(ink, (width[:, None, None] / 2 + 0.5 - distance).clamp(0, 1))
+        ink = _add(ink, torch.sqrt((x - part * along[:, 0]) ** 2 + (y - part * along[:, 1]) ** 2), width)
     return ink
 
 
 def _ring(ink: torch.Tensor, centre: torch.Tensor, half: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
     """Add an ellipse around the places `centre` (k, 2); `half` (k, 2) are its half axes."""
-    import torch
-
-    place = torch.arange(28.0, device=ink.device) + 0.5
-    x = (place[None, None, :] - centre[:, 0, None, None]).expand(-1, 28, -1)
-    y = (place[None, :, None] - centre[:, 1, None, None]).expand(-1, -1, 28)
+    x, y = _from(centre)
     a, b = half[:, 0, None, None], half[:, 1, None, None]
     # The distance from an implicit curve, to first order: its value divided by the length of its gradient.
     level = torch.sqrt((x / a) ** 2 + (y / b) ** 2).clamp(min=1e-3)
     slope = (torch.sqrt((x / a**2) ** 2 + (y / b**2) ** 2) / level).clamp(min=1e-3)
-    distance = (level - 1).abs() / slope
-    return torch.maximum(ink, (width[:, None, None] / 2 + 0.5 - distance).clamp(0, 1))
+    return _add(ink, (level - 1).abs() / slope, width)

@@ -5,12 +5,15 @@
         run.finish({"accuracy": 0.99})
 
 The folder `runs/<stage>-<time>/` is the record that the other parts read: `config.json` (configuration,
-command, machine, versions), `epochs.jsonl` (one line per epoch), `metrics.json` (results and status), and
-what a stage adds (checkpoint, plots). Weights & Biases gets a copy. No failure there costs a run.
+command, machine, versions), `epochs.jsonl` (one line per epoch; the last one counts if it was repeated),
+`metrics.json` (results and status), and what a stage adds (checkpoint, plots). Weights & Biases gets a copy.
+No failure there costs a run.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import netrc
 import os
@@ -19,7 +22,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -32,9 +35,14 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 WANDB_MODES = ("disabled", "auto", "online", "offline")
+# In records that call the splits fit and choose, "train" is the average over the epoch's own batches.
 OLD_NAMES = {
-    **{"fit_loss": "train_loss", "fit_accuracy": "train_accuracy"},
-    **{"choose_loss": "val_loss", "choose_accuracy": "val_accuracy"},
+    "fit_loss": "train_loss",
+    "fit_accuracy": "train_accuracy",
+    "choose_loss": "val_loss",
+    "choose_accuracy": "val_accuracy",
+    "train_loss": "running_loss",
+    "train_accuracy": "running_accuracy",
 }
 STATUSES = ("finished", "pruned", "failed", "interrupted")
 WANDB_PROJECT = "digits"  # unless $WANDB_PROJECT names another
@@ -87,24 +95,18 @@ class Run:
             modes = ", ".join(WANDB_MODES)
             raise InputError(f"wanted a wandb mode out of {modes}; got {wandb!r}.")
         self.stage, self.config, self.quiet = stage, dict(config), quiet
-        self.resume_command = resume_command
-        self.finished = False
+        self.resume_command, self.finished = resume_command, False
         self.epochs: list[dict[str, float]] = []
         self.wandb: Any = None
-        self.directory: Path | None = None
         self._record: dict[str, Any] = {"stage": stage, "config": self.config}
         if resume and not directory:
             raise ValueError("wanted the directory of the run to resume.")
-        if directory is None:
-            self.directory = new_directory(stage)
-        elif directory is not False:
-            self.directory = Path(directory)
-        if resume and self.directory is not None:
+        self.directory = None if directory is False else Path(directory or new_directory(stage))
+        if self.directory and resume:
             self._record = read_config(self.directory)
             self._record.setdefault("resumed", []).append(_now())
             self.epochs = read_epochs(self.directory)
-            self._write_epochs()
-        elif self.directory is not None:
+        elif self.directory:
             if (self.directory / "config.json").exists():
                 raise InputError(f"{self.directory} already holds a run; give another folder.")
             self._record |= {"started": _now(), **environment()}
@@ -125,23 +127,28 @@ class Run:
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record what an epoch, counted from 1, reached. Logging an epoch again replaces it."""
         entry = {"epoch": epoch, **{name: float(value) for name, value in metrics.items()}}
-        others = [known for known in self.epochs if known["epoch"] != epoch]
-        replaces = len(others) < len(self.epochs)
-        self.epochs = sorted([*others, entry], key=lambda known: known["epoch"])
-        if self.directory is not None:
-            if replaces:
-                self._write_epochs()
-            else:
-                files.append_line(self.directory / "epochs.jsonl", entry)
+        known = {other["epoch"]: other for other in self.epochs} | {epoch: entry}
+        self.epochs = [known[number] for number in sorted(known)]
+        if self.directory:
+            files.append_line(self.directory / "epochs.jsonl", entry)
         if not self.quiet:
             # A training's configuration stands inside its run's, beside the data's.
             config = self.config.get("config", self.config)
-            print(epoch_line(entry, config.get("epochs")), flush=True)
-        self._to_wandb(lambda run: run.log(dict(entry), step=epoch))
+            print(_epoch_line(entry, config.get("epochs")), flush=True)
+        if self.wandb:
+            with self._wandb_may_fail():
+                self.wandb.log(dict(entry), step=epoch)
 
     def progress(self, iterable: Iterable[Any], description: str = "", total: int | None = None) -> Any:
-        """Show the progress of an iteration, as quietly as the run is."""
-        return progress(iterable, total=total, description=description, quiet=self.quiet)
+        """Return the iterable as a `tqdm`, with a progress bar on a terminal and without one elsewhere.
+
+        `set_postfix(loss=...)` shows numbers beside the bar.
+        """
+        from tqdm import tqdm
+
+        # None: tqdm looks itself whether standard error is a terminal.
+        disable = True if self.quiet else None
+        return tqdm(iterable, total=total, desc=description, disable=disable, leave=False)
 
     def finish(
         self,
@@ -162,46 +169,38 @@ class Run:
             raise ValueError(f"wanted a status out of {STATUSES}; got {status!r}.")
         self._write("metrics.json", {"status": status, "ended": _now(), **metrics})
         self.finished = True
+        if self.wandb:
+            with self._wandb_may_fail():
+                import wandb
 
-        def end(run: Any) -> None:
-            import wandb
-
-            for name, path in (pictures or {}).items():
-                run.log({name: wandb.Image(os.fspath(path))})
-            run.summary.update({"status": status, **files.jsonable(metrics)})
-            run.finish(exit_code=0 if status in ("finished", "pruned") else 1)
-
-        self._to_wandb(end)
+                for name, path in (pictures or {}).items():
+                    self.wandb.log({name: wandb.Image(os.fspath(path))})
+                self.wandb.summary.update({"status": status, **files.jsonable(metrics)})
+                self.wandb.finish(exit_code=0 if status in ("finished", "pruned") else 1)
         self.wandb = None
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        if self.directory is not None:
+        if self.directory:
             files.write_json(self.directory / name, content)
-
-    def _write_epochs(self) -> None:
-        if self.directory is not None:
-            files.write_lines(self.directory / "epochs.jsonl", self.epochs)
 
     def _start_wandb(self, mode: str, group: str | None) -> None:
         if mode == "auto":
             mode = "online" if has_wandb_key() else "disabled"
-        if mode == "disabled":
+        if mode == "disabled" or (mode == "online" and Run._unreachable):
             return
         if mode == "online" and not has_wandb_key():
             # Without a key, wandb would ask for one on the terminal.
             _warn("no key is set (run `wandb login`, or set WANDB_API_KEY)")
             return
-        if mode == "online" and Run._unreachable:
-            return
         if mode == "online" and not self.quiet:
             print("Weights & Biases: connecting, for at most 20 s ...", flush=True)
         known = self._record.get("wandb", {})
-        # Its own error reports fail too when it cannot be reached, and say so on the terminal.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        try:
+        # Our own line says enough, and error reports only fail once more when it cannot be reached.
+        os.environ |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        Run._unreachable = mode == "online"
+        with self._wandb_may_fail():
             import wandb
 
-            wandb.setup(settings=wandb.Settings(silent=True))  # else it prints where it found the key
             self.wandb = wandb.init(
                 mode=mode,  # type: ignore[arg-type]
                 project=known.get("project") or os.environ.get("WANDB_PROJECT") or WANDB_PROJECT,
@@ -213,36 +212,28 @@ class Run:
                 job_type=self.stage,
                 config=self.config,
                 settings=wandb.Settings(
-                    init_timeout=WANDB_INIT_TIMEOUT,
-                    finish_timeout=WANDB_FINISH_TIMEOUT,
-                    console="off",
-                    silent=True,
+                    init_timeout=WANDB_INIT_TIMEOUT, finish_timeout=WANDB_FINISH_TIMEOUT, console="off"
                 ),
             )
+            Run._unreachable = False
             url = self.wandb.url if mode == "online" else None
             self._record["wandb"] = {"id": self.wandb.id, "project": self.wandb.project, "url": url}
-            place = url or f"offline; `wandb sync {Path(self.wandb.dir).parent}` sends it later"
-        except Exception as error:  # whatever it is, the run goes on
-            if is_wandb_stop(error):
-                raise
-            Run._unreachable = mode == "online"
-            self.wandb = None
-            _warn(_first_line(error))
-            return
-        self._write("config.json", self._record)
-        if not self.quiet:
-            print(f"Weights & Biases: {place}", flush=True)
+        if self.wandb:
+            self._write("config.json", self._record)
+            if not self.quiet:
+                place = url or f"offline; `wandb sync {Path(self.wandb.dir).parent}` sends it later"
+                print(f"Weights & Biases: {place}", flush=True)
 
-    def _to_wandb(self, action: Callable[[Any], None]) -> None:
-        """Do something with the run on Weights & Biases; its first failure is its last."""
-        if self.wandb is None:
-            return
+    @contextlib.contextmanager
+    def _wandb_may_fail(self) -> Iterator[None]:
+        """Go on without Weights & Biases after its first failure, whatever that is."""
         try:
-            action(self.wandb)
-        except Exception as error:  # whatever it is, the run goes on
+            yield
+        except Exception as error:
             if is_wandb_stop(error):
                 raise
-            _warn(_first_line(error))
+            text = str(error).strip() or type(error).__name__
+            _warn(text.splitlines()[0].rstrip("."))
             self.wandb = None
 
 
@@ -250,14 +241,12 @@ def new_directory(stage: str) -> Path:
     """Make the folder `runs/<stage>-<time>/`. Runs that start in the same second get a number."""
     name = f"{stage}-{time.strftime('%Y%m%d-%H%M%S')}"
     RUNS.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
+    for number in itertools.count(1):
         directory = RUNS / (name if number == 1 else f"{name}-{number}")
-        try:
+        with contextlib.suppress(FileExistsError):
             directory.mkdir()
-            return directory
-        except FileExistsError:
-            number += 1
+            break
+    return directory
 
 
 def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
@@ -297,13 +286,11 @@ def read_epochs(directory: str | os.PathLike[str]) -> list[dict[str, float]]:
 
 def current_names(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metrics of a record under today's names; older records have others."""
-    if not OLD_NAMES.keys() & metrics.keys():
-        return dict(metrics)
-    names = {"train_loss": "running_loss", "train_accuracy": "running_accuracy", **OLD_NAMES}
-    return {names.get(name, name): value for name, value in metrics.items()}
+    is_old = "fit_loss" in metrics or "choose_loss" in metrics
+    return {OLD_NAMES.get(name, name) if is_old else name: value for name, value in metrics.items()}
 
 
-def epoch_line(entry: Mapping[str, float], epochs: int | None = None) -> str:
+def _epoch_line(entry: Mapping[str, float], epochs: int | None = None) -> str:
     """Write an epoch as one line: loss and accuracy of the splits, and the seconds spent so far."""
     number = f"{entry['epoch']:>{len(str(epochs))}}/{epochs}" if epochs else str(entry["epoch"])
     parts = [f"epoch {number}"]
@@ -314,19 +301,6 @@ def epoch_line(entry: Mapping[str, float], epochs: int | None = None) -> str:
     if "seconds" in entry:
         parts.append(f"{entry['seconds']:.1f} s")
     return "   ".join(parts)
-
-
-def progress(
-    iterable: Iterable[Any], *, total: int | None = None, description: str = "", quiet: bool = False
-) -> Any:
-    """Return the iterable as a `tqdm`, with a progress bar on a terminal and without one elsewhere.
-
-    `set_postfix(loss=...)` shows numbers beside the bar.
-    """
-    from tqdm import tqdm
-
-    # None: tqdm looks itself whether standard error is a terminal.
-    return tqdm(iterable, total=total, desc=description, disable=True if quiet else None, leave=False)
 
 
 def environment() -> dict[str, Any]:
@@ -349,31 +323,25 @@ def _without_password(text: str) -> str:
 
 def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        found = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:
     """Return the commit that the program was checked out at, with "+" when files were changed since."""
-    command = ["git", "-C", str(files.ROOT)]
+    # A copy inside another repository must not get that repository's commit.
+    command = ["git", f"--git-dir={files.ROOT / '.git'}", f"--work-tree={files.ROOT}"]
+    command += ["describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]
     try:
-        answers = [
-            subprocess.run([*command, *words], capture_output=True, text=True, timeout=5, check=True).stdout
-            for words in (["rev-parse", "--show-toplevel", "HEAD"], ["status", "--porcelain", "-uno"])
-        ]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    top, commit = answers[0].split("\n")[:2]
-    # A copy inside another repository must not get that repository's commit.
-    return commit + ("+" if answers[1].strip() else "") if Path(top) == files.ROOT else None
 
 
 def has_wandb_key() -> bool:
-    """Whether Weights & Biases can be reached without asking: a key in the environment or the netrc file."""
+    """Return whether a key for Weights & Biases is set, in the environment or in the netrc file."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
@@ -387,17 +355,12 @@ def has_wandb_key() -> bool:
 
 
 def is_wandb_stop(error: BaseException) -> bool:
-    """Whether an exception is the one by which wandb.agent stops a trial: bare, and no subclass."""
+    """Return whether an exception is the one by which wandb.agent stops a trial: bare, and no subclass."""
     return type(error) is Exception and not error.args
 
 
 def _warn(reason: str) -> None:
     print(f"Weights & Biases is left out: {reason}.", file=sys.stderr, flush=True)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
 
 
 def _now() -> str:
