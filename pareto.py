@@ -24,8 +24,6 @@ from classifier import InputError, write_safely
 from toolkit import commandline, files, trials
 from toolkit.metrics import METRICS, check_names
 
-BLOCK = 256  # points that are compared with all others at once
-
 
 def is_pareto_optimal(fitness: Any, maximize: bool | Sequence[bool] = True) -> np.ndarray:
     """Return which points no other point dominates.
@@ -57,18 +55,13 @@ def is_pareto_optimal(fitness: Any, maximize: bool | Sequence[bool] = True) -> n
     known = ~np.isnan(points).any(axis=1)
     if not known.all():
         warnings.warn(f"{(~known).sum()} of {len(points)} points have NaN and are left out.", stacklevel=2)
-    # Sorted: what dominates a point comes before it, so each block is compared with the front so far.
+    # Sorted: whatever dominates a point comes before it.
     distinct, place = np.unique(points[known], axis=0, return_inverse=True)
-    front = distinct[:0]
+    columns = np.ascontiguousarray(distinct.T)
     best = np.zeros(len(distinct), dtype=bool)
-    for start in range(0, len(distinct), BLOCK):
-        block = distinct[start : start + BLOCK]
-        rivals = np.concatenate([front, block])
-        no_worse = np.ones((len(rivals), len(block)), dtype=bool)
-        for objective in range(points.shape[1]):
-            no_worse &= rivals[:, objective, None] <= block[:, objective]
-        best[start : start + BLOCK] = no_worse.sum(axis=0) == 1  # the point itself
-        front = np.concatenate([front, block[best[start : start + BLOCK]]])
+    for index, point in enumerate(distinct):
+        no_worse = (columns[:, : index + 1] <= point[:, None]).all(axis=0)
+        best[index] = no_worse.sum() == 1  # the point itself
     optimal = np.zeros(len(points), dtype=bool)
     optimal[known] = best[place.ravel()]
     return optimal
@@ -86,27 +79,23 @@ def hypervolume(fitness: Any, reference: Sequence[float], maximize: bool | Seque
     reference : (k,), a point no better than those that count.
     maximize : as in `is_pareto_optimal`.
     """
-    points = np.array(fitness, dtype=np.float64).reshape(-1, len(reference))
-    signs = np.where(np.broadcast_to(maximize, len(reference)), -1.0, 1.0)
+    signs = np.where(maximize, -1.0, 1.0)
     corner = signs * np.array(reference, dtype=np.float64)
-    points = points * signs
-    points = points[(points < corner).all(axis=1)]
-    return _volume(points[is_pareto_optimal(points, maximize=False)], corner) if len(points) else 0.0
+    points = signs * np.array(fitness, dtype=np.float64).reshape(-1, len(corner))
+    return _volume(points[(points < corner).all(axis=1)], corner)
 
 
 def _volume(points: np.ndarray, corner: np.ndarray) -> float:
-    """Return the volume between non-dominated points (n, k) and the corner, which is above all of them."""
-    if points.shape[1] == 1:
+    """Return the volume between points (n, k) and the corner, which is above all of them."""
+    if not len(points):
+        return 0.0
+    if len(corner) == 1:
         return float(corner[0] - points.min())
-    points = points[np.argsort(points[:, 0], kind="stable")]
-    edges = np.append(points[:, 0], corner[0])
-    total = 0.0
-    for index in range(len(points)):
-        width = edges[index + 1] - edges[index]
-        if width > 0:
-            others = points[: index + 1, 1:]
-            total += width * _volume(others[is_pareto_optimal(others, maximize=False)], corner[1:])
-    return total
+    points = points[is_pareto_optimal(points, maximize=False)]
+    points = points[np.argsort(points[:, 0])]
+    widths = np.diff(points[:, 0], append=corner[0])
+    slices = [(width, points[: index + 1, 1:]) for index, width in enumerate(widths) if width]
+    return float(sum(width * _volume(others, corner[1:]) for width, others in slices))
 
 
 class Front:
@@ -119,32 +108,28 @@ class Front:
     finished : the finished ones that have all objectives.
     values : their objectives, float64 (n, k).
     optimal : bool (n,), which of these are on the front.
-    left_out : how many finished trials lack an objective.
     """
 
     def __init__(self, name: str, trials: list[dict[str, Any]], objectives: Sequence[str]) -> None:
         self.name, self.trials = name, trials
         done = [trial for trial in trials if trial["state"] == "finished"]
-        rows = [[_number(trial.get(objective)) for objective in objectives] for trial in done]
-        values = np.array(rows, dtype=np.float64).reshape(-1, len(objectives))
-        whole = np.asarray(~np.isnan(values).any(axis=1))
-        self.finished = [trial for trial, keep in zip(done, whole, strict=True) if keep]
-        self.left_out = len(done) - len(self.finished)
-        self.values = values[whole]
+        self.finished = [trial for trial in done if all(_is_number(trial.get(name)) for name in objectives)]
+        rows = [[trial[name] for name in objectives] for trial in self.finished]
+        self.values = np.array(rows, dtype=np.float64).reshape(-1, len(objectives))
         self.optimal = is_pareto_optimal(self.values, [METRICS[name].maximize for name in objectives])
 
     def count(self, state: str) -> int:
         """Return how many trials ended in a state."""
         return sum(trial["state"] == state for trial in self.trials)
 
-    def best_first(self, maximize: bool) -> np.ndarray:
-        """Return the indices of the trials on the front, int (m,), the best in the first objective first."""
-        chosen = np.flatnonzero(self.optimal)
-        return chosen[np.argsort(self.values[chosen, 0] * (-1 if maximize else 1), kind="stable")]
+    def best_first(self, objective: str) -> list[dict[str, Any]]:
+        """Return the trials on the front, the best in one objective first."""
+        chosen = [self.finished[index] for index in np.flatnonzero(self.optimal)]
+        return sorted(chosen, key=lambda trial: trial[objective] * (-1 if METRICS[objective].maximize else 1))
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else math.nan
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not math.isnan(value)
 
 
 def table(fronts: Sequence[Front], objectives: Sequence[str]) -> str:
@@ -154,39 +139,26 @@ def table(fronts: Sequence[Front], objectives: Sequence[str]) -> str:
     """
     blocks = []
     for front in fronts:
-        chosen = front.best_first(METRICS[objectives[0]].maximize)
-        best = [front.finished[index] for index in chosen]
+        best = front.best_first(objectives[0])
         lines = [f"{front.name}: {len(best)} of {len(front.trials)} trials on the front"]
-        parameters = [trial["trial_parameters"] for trial in best]
-        shared = _shared(parameters) if len(best) > 1 else {}
+        drawn = [trial["trial_parameters"].items() for trial in best]
+        shared = [pair for pair in drawn[0] if all(pair in own for own in drawn)] if len(best) > 1 else []
         if shared:
             lines.append("  all: " + _listed(shared))
         rows = [["trial", *objectives, "configuration"]]
-        for trial, index, values in zip(best, chosen, parameters, strict=True):
-            own = {name: value for name, value in values.items() if name not in shared}
-            rows.append([str(trial["number"]), *_numbers(objectives, front.values[index]), _listed(own)])
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-        for row in rows:
-            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
-            lines.append("  ".join(["", *cells, row[-1]]).rstrip())
+        for trial, own in zip(best, drawn, strict=True):
+            values = [METRICS[name].text(trial[name]) for name in objectives]
+            rows.append([str(trial["number"]), *values, _listed(pair for pair in own if pair not in shared)])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+        for *cells, configuration in rows:
+            aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+            lines.append("  ".join(["", *aligned, configuration]).rstrip())
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
-def _numbers(objectives: Sequence[str], values: Iterable[float]) -> list[str]:
-    return [METRICS[name].text(value) for name, value in zip(objectives, values, strict=True)]
-
-
-def _shared(parameters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the values that all of the dictionaries have."""
-    first, *others = parameters
-    return {
-        name: value for name, value in first.items() if all(name in o and o[name] == value for o in others)
-    }
-
-
-def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+def _listed(pairs: Iterable[tuple[str, Any]]) -> str:
+    return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in pairs)
 
 
 def write_csv(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -216,13 +188,14 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
-def read_fronts(db: str, names: Sequence[str], objectives: Sequence[str]) -> dict[str, Front]:
+def read_fronts(db: str, names: Sequence[str], objectives: Sequence[str]) -> list[Front]:
     """Return the front of each study (all of them when none is named), and print what it leaves out."""
-    fronts = {}
+    fronts = []
     for name in dict.fromkeys(names or trials.study_names(db)):
-        front = fronts[name] = Front(name, trials.read_trials(db, name), objectives)
-        if front.left_out:
-            print(f"{name}: {front.left_out} finished trials lack a value of an objective: left out.")
+        front = Front(name, trials.read_trials(db, name), objectives)
+        fronts.append(front)
+        if left_out := front.count("finished") - len(front.finished):
+            print(f"{name}: {left_out} finished trials lack a value of an objective: left out.")
     if not fronts:
         raise InputError(
             f"there is no study in {trials.shown_url(db)}; sweep_ann.py and sweep_svm.py make them."
@@ -230,31 +203,30 @@ def read_fronts(db: str, names: Sequence[str], objectives: Sequence[str]) -> dic
     return fronts
 
 
-def print_hypervolumes(
-    fronts: Sequence[Front], objectives: Sequence[str], reference: Sequence[float]
-) -> None:
-    """Print the hypervolume of each front, and its share of the box from the reference to the best values."""
-    maximize = [METRICS[name].maximize for name in objectives]
+def print_hypervolumes(fronts: Sequence[Front], objectives: Sequence[str]) -> None:
+    """Print the hypervolume of each front, and its share of the box between the worst and the best values."""
     everything = np.concatenate([front.values for front in fronts])
-    ideal = np.where(maximize, everything.max(axis=0), everything.min(axis=0))
-    box = float(np.prod(np.abs(ideal - reference)))
-    numbers = _numbers(objectives, reference)
-    shown = ", ".join(f"{name} {number}" for name, number in zip(objectives, numbers, strict=True))
+    maximize = [METRICS[name].maximize for name in objectives]
+    lowest, highest = everything.min(axis=0), everything.max(axis=0)
+    # The worst of all finished trials: what is on a front is at least as good.
+    reference = np.where(maximize, lowest, highest).tolist()
+    box = (highest - lowest).prod()
+    worst = zip(objectives, reference, strict=True)
+    shown = ", ".join(f"{name} {METRICS[name].text(value)}" for name, value in worst)
     for front in fronts:
         volume = hypervolume(front.values[front.optimal], reference, maximize)
         share = f", {volume / box:.1%} of the box from there to the best of each" if box else ""
         print(f"Hypervolume of {front.name}: {volume:.4g}{share} (reference point: {shown})")
 
 
-def next_command(fronts: Sequence[Front], objectives: Sequence[str], db: str) -> str:
-    """Return the command that trains the trial that is the best in the first objective."""
-    maximize = METRICS[objectives[0]].maximize
-    firsts = [(front, front.best_first(maximize)[0]) for front in fronts if front.optimal.any()]
-    front, index = (max if maximize else min)(firsts, key=lambda pair: pair[0].values[pair[1], 0])
-    kind = trials.kind_of(db, front.name)
-    study = "" if front.name == kind else f" --study {front.name}"
-    number = front.finished[index]["number"]
-    return f"python train_{kind}.py --from-trial {number} --final{study}{trials.database_flag(db)}"
+def next_command(fronts: Sequence[Front], objective: str, db: str) -> str:
+    """Return the command that trains the trial that is the best in one objective."""
+    firsts = [(front.name, front.best_first(objective)[0]) for front in fronts if front.finished]
+    choose = max if METRICS[objective].maximize else min
+    name, trial = choose(firsts, key=lambda first: first[1][objective])
+    kind = trials.kind_of(db, name)
+    study = "" if name == kind else f" --study {name}"
+    return f"python train_{kind}.py --from-trial {trial['number']} --final{study}{trials.database_flag(db)}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -269,11 +241,7 @@ def main(argv: list[str] | None = None) -> None:
         help="two or more, such as accuracy, macro_f1, loss, worst_recall, latency, size, parameters "
         "(default: macro_precision macro_recall)",
     )
-    add(
-        "--csv",
-        metavar="FILE",
-        help="write every trial with its configuration and metrics, for a spreadsheet",
-    )
+    add("--csv", metavar="FILE", help="write every trial with all that was recorded, for a spreadsheet")
     add("--json", metavar="FILE", help="write every trial as a line of JSON")
     add("--output", default="pareto.png", metavar="FILE", help="the plot")
     arguments = parser.parse_args(argv)
@@ -283,7 +251,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError("a front needs two different objectives or more.")
     check_names(objectives)
 
-    fronts = list(read_fronts(arguments.db, arguments.study or [], objectives).values())
+    fronts = read_fronts(arguments.db, arguments.study or [], objectives)
     every_trial = [trial for front in fronts for trial in front.trials]
     if arguments.csv:
         write_csv(arguments.csv, every_trial)
@@ -291,21 +259,17 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.json:
         files.write_lines(arguments.json, every_trial)
         print(f"Trials: {arguments.json}")
-    everything = np.concatenate([front.values for front in fronts])
-    if len(everything) == 0:
+    if not any(front.finished for front in fronts):
         studies = ", ".join(front.name for front in fronts)
         raise InputError(f"no trial of {studies} has finished with a value of each objective yet.")
     print(table(fronts, objectives), end="\n\n")
-    maximize = [METRICS[name].maximize for name in objectives]
-    # The worst of all finished trials: what is on a front is at least as good.
-    reference = np.where(maximize, everything.min(axis=0), everything.max(axis=0)).tolist()
-    print_hypervolumes(fronts, objectives, reference)
+    print_hypervolumes(fronts, objectives)
 
     from toolkit import figures
 
     figures.save(figures.fronts(fronts, objectives), arguments.output)
     print(f"Plot: {arguments.output}")
-    print(f"Next: {next_command(fronts, objectives, arguments.db)}")
+    print(f"Next: {next_command(fronts, objectives[0], arguments.db)}")
 
 
 if __name__ == "__main__":

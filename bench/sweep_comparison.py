@@ -1,7 +1,6 @@
-"""What the Bayesian search is worth: TPE with pruning against random search without.
+"""Measure what the Bayesian search is worth: TPE with pruning against random search without.
 
     python bench/sweep_comparison.py             # 3 seeds x 2 searches x 40 trials; about an hour
-    python bench/sweep_comparison.py --report    # the table of what is there so far
 
 Both searches get the same seeds and number of trials, with 6,000 images in the train split. The studies are
 kept in a database, so that a run that was stopped goes on.
@@ -10,16 +9,17 @@ kept in a database, so that a run that was stopped goes on.
 from __future__ import annotations
 
 import dataclasses
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+
 import sweep_ann
-from classifier import InputError
 from toolkit import commandline, datasets, sweep, trials
+from toolkit.sweep import Settings
 
 
 def small_space() -> dict[str, Any]:
@@ -35,7 +35,7 @@ def small_space() -> dict[str, Any]:
 
 SEARCH = dataclasses.replace(sweep_ann.SEARCH, space=small_space)
 SEARCHES = {
-    "tpe, {pruner}": {"sampler": "tpe"},
+    "tpe, hyperband": {"sampler": "tpe", "pruner": "hyperband"},
     "random, no pruning": {"sampler": "random", "pruner": "none"},
 }
 
@@ -44,57 +44,30 @@ def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     parser.add_argument("--seeds", type=commandline.positive_int, default=3, help="how many, from 0")
     parser.add_argument("--trials", type=commandline.positive_int, default=40, help="of each search")
-    parser.add_argument(
-        "--pruner", choices=("hyperband", "median"), default="hyperband", help="of the TPE search"
-    )
     parser.add_argument("--workers", type=commandline.positive_int, default=1, help="processes")
     parser.add_argument("--db", default="sqlite:///sweep_comparison.db", metavar="URL", help="database")
-    parser.add_argument("--report", action="store_true", help="run nothing")
     datasets.add_flags(parser)
     parser.set_defaults(limit=6000)
-    arguments = parser.parse_args(argv)
+    arguments = vars(parser.parse_args(argv))
+    seeds = range(arguments.pop("seeds"))
 
-    results: dict[str, list[tuple[float, float, float]]] = {}
-    print("search, seed                          best loss   epochs   minutes   finished   pruned   failed")
-    for seed in range(arguments.seeds):
-        for title, choices in SEARCHES.items():
-            search = title.format(pruner=arguments.pruner)
-            name = f"{search}, {seed}"
-            settings = sweep.Settings(
-                **{"pruner": arguments.pruner, **choices},
-                trials=arguments.trials,
-                db=arguments.db,
-                study=name,
-                workers=arguments.workers,
-                seed=seed,
-                dataset=arguments.dataset,
-                data=arguments.data,
-                limit=arguments.limit,
-                quiet=True,
-            )
-            if not arguments.report:
-                sweep.run(SEARCH, settings)
-            try:
-                rows = trials.read_trials(arguments.db, name)
-            except InputError:
-                continue
-            losses = [trial["loss"] for trial in rows if trial["state"] == "finished"]
-            if not losses:
-                continue
+    print(f"{'':<26}best loss   epochs   minutes   finished   pruned   failed")
+    line = "{:<24}{:>11.4f}{:>9.1f}{:>10.1f}{:>11.1f}{:>9.1f}{:>9.1f}"
+    for search, choices in SEARCHES.items():
+        reached = []
+        for seed in seeds:
+            study = f"{search}, {seed}"
+            sweep.run(SEARCH, Settings(**arguments, **choices, study=study, seed=seed, quiet=True))
+            rows = trials.read_trials(arguments["db"], study)
+            own = {state: [row for row in rows if row["state"] == state] for state in trials.ENDED}
             # Without interrupted trials: the search did not spend their epochs.
-            spent = [trial for trial in rows if trial["state"] in ("finished", "pruned", "failed")]
-            epochs = sum(trial.get("epochs", 0) for trial in spent)
-            minutes = sum(trial.get("train_seconds", 0) for trial in spent) / 60
-            results.setdefault(search, []).append((min(losses), epochs, minutes))
-            counts = [
-                sum(trial["state"] == state for trial in rows) for state in ("finished", "pruned", "failed")
-            ]
-            print(
-                f"{name:<36}{min(losses):>11.4f}{epochs:>9.0f}{minutes:>10.1f}{counts[0]:>11}{counts[1]:>9}{counts[2]:>9}"
-            )
-    for search, reached in results.items():
-        loss, epochs, minutes = (statistics.mean(column) for column in zip(*reached, strict=True))
-        print(f"{search + f', mean of {len(reached)}':<36}{loss:>11.4f}{epochs:>9.1f}{minutes:>10.1f}")
+            spent = [row for rows in own.values() for row in rows]
+            loss = min(row["loss"] for row in own["finished"])
+            epochs = sum(row.get("epochs", 0) for row in spent)
+            minutes = sum(row.get("train_seconds", 0) for row in spent) / 60
+            reached.append([loss, epochs, minutes, *map(len, own.values())])
+            print(line.format(study, *reached[-1]), flush=True)
+        print(line.format(f"{search}, mean", *np.mean(reached, axis=0)))
 
 
 if __name__ == "__main__":

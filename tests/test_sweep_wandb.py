@@ -109,6 +109,26 @@ def test_the_total_is_kept_and_a_killed_sweep_goes_on(script, db):
     assert len(server.handed_out) == 4
 
 
+def test_ctrl_c_ends_the_sweep(script, db):
+    with WandbServer([*PROPOSALS, *PROPOSALS]) as server:
+        process = subprocess.Popen(
+            script.arguments(*command(db, 3)),
+            cwd=script.folder,
+            env={**os.environ, **environment(server, TOY_SLEEP="0.5")},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 60
+        while not server.handed_out or server.handed_out[0] not in server.runs:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.endswith("Interrupted.\n")
+
+
 def test_another_machine_joins_by_the_sweep_s_id(script, db, tmp_path):
     other = f"sqlite:///{tmp_path}/other.db"
     with WandbServer(PROPOSALS) as server:

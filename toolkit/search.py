@@ -1,4 +1,4 @@
-"""What one model brings to its sweep: what to search, and how what was drawn becomes a configuration.
+"""What a sweep searches: the space of one model, and how what was drawn becomes a configuration.
 
     def space():
         from optuna.distributions import CategoricalDistribution, IntDistribution
@@ -16,12 +16,13 @@ A name that is a field of the configuration needs no more than its line. `config
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from toolkit import datasets
 from toolkit.config import Config
 from toolkit.files import InputError
 from toolkit.metrics import check_names
@@ -29,8 +30,6 @@ from toolkit.trials import DEFAULT_DB, database_url
 
 if TYPE_CHECKING:
     import optuna
-
-    from toolkit.datasets import ImageSet
 
 SAMPLERS = ("tpe", "gp", "random", "grid")
 PRUNERS = ("hyperband", "median", "none")
@@ -45,12 +44,6 @@ WATCHED = {
 def always(drawn: Mapping[str, Any]) -> bool:
     """The condition of a hyperparameter that is always drawn."""
     return True
-
-
-def _load(split: str, **where: Any) -> ImageSet:
-    from toolkit import datasets
-
-    return datasets.load(split, **where)
 
 
 @dataclass(frozen=True)
@@ -75,12 +68,12 @@ class Search:
     space: Callable[[], Mapping[str, Any]]
     configure: Callable[[dict[str, Any]], dict[str, Any]] = dict
     start: Mapping[str, Any] | None = None
-    load: Callable[..., Any] = _load
+    load: Callable[..., Any] = datasets.load
 
     @property
     def has_epochs(self) -> bool:
         """Whether training logs epochs, so that a trial can be stopped early."""
-        return any(entry.name == "epochs" for entry in fields(self.config))
+        return "epochs" in self.config().values()
 
 
 @dataclass(frozen=True)
@@ -107,8 +100,19 @@ class Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """What follows from a search and its settings: `space` is name -> (distribution, condition)."""
+    """A search with its settings, checked, and what follows from them.
 
+    Attributes
+    ----------
+    study : its name.
+    space : name -> (distribution, condition).
+    start : what the first trial draws; {} leaves it to the sampler.
+    watched : what an epoch logs that foretells the objective; None: trials are not stopped early.
+    about : what all trials of a study have in common.
+    """
+
+    search: Search
+    settings: Settings
     study: str
     space: Mapping[str, tuple[Any, Callable[[Mapping[str, Any]], bool]]]
     start: Mapping[str, Any]
@@ -147,8 +151,9 @@ def prepare(search: Search, settings: Settings) -> Plan:
         "limit": settings.limit,
         "drawn": Path(settings.drawn).name if settings.drawn else None,
     }
-    start = {} if settings.sampler == "grid" else first_trial(search, space)
-    return Plan(settings.study or search.kind, space, start, pruner, watched, about)
+    drawn = settings.engine == "optuna" and settings.sampler != "grid"
+    start = first_trial(search, space) if drawn else {}
+    return Plan(search, settings, settings.study or search.kind, space, start, pruner, watched, about)
 
 
 def read_space(search: Search, *, on_grid: bool = False) -> dict[str, Any]:
@@ -163,36 +168,34 @@ def read_space(search: Search, *, on_grid: bool = False) -> dict[str, Any]:
         space = search.space()
     except (TypeError, ValueError) as error:
         raise InputError(f"the search space of {search.kind}: {error}") from None
-    pairs = {}
-    for name, entry in space.items():
-        distribution, relevant = entry if isinstance(entry, tuple) else (entry, always)
+    pairs = {name: entry if isinstance(entry, tuple) else (entry, always) for name, entry in space.items()}
+    for name, (distribution, _) in pairs.items():
         if not isinstance(distribution, BaseDistribution):
             raise InputError(f"the search space's entry {name!r} is no distribution: {distribution!r}.")
-        pairs[name] = (grid(distribution) if on_grid else distribution, relevant)
+    if on_grid:
+        pairs = {name: (grid(distribution), relevant) for name, (distribution, relevant) in pairs.items()}
     for end in (0, -1):  # two opposite corners of the space show a wrong name or range
-        corner = {name: _values(distribution)[end] for name, (distribution, _) in pairs.items()}
-        search.config.read(search.configure(draw(FixedTrial(corner), pairs)))
+        ends = {
+            name: getattr(one, "choices", None) or (one.low, one.high) for name, (one, _) in pairs.items()
+        }
+        corner = FixedTrial({name: values[end] for name, values in ends.items()})
+        search.config.read(search.configure(draw(corner, pairs)))
     return pairs
 
 
 def first_trial(search: Search, space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the first trial draws; {} when it is left to the sampler."""
+    """Return what the first trial draws: of its start and the defaults, what can be drawn from the space."""
     if search.start is None:
         return {}
     wanted = {**search.config().values(), **search.start}
-    known = {name: value for name, value in wanted.items() if name in space}
-    return {name: value for name, value in known.items() if contains(space[name][0], value)}
+    known = {name: one for name, (one, _) in space.items() if name in wanted}
+    return {name: wanted[name] for name, one in known.items() if _contains(one, wanted[name])}
 
 
-def contains(distribution: Any, value: Any) -> bool:
-    """Whether a value can be drawn from a distribution."""
+def _contains(distribution: Any, value: Any) -> bool:
     if hasattr(distribution, "choices"):
-        return any(choice == value and type(choice) is type(value) for choice in distribution.choices)
+        return value in distribution.choices
     return isinstance(value, (int, float)) and distribution.low <= value <= distribution.high
-
-
-def _values(distribution: Any) -> Sequence[Any]:
-    return distribution.choices if hasattr(distribution, "choices") else (distribution.low, distribution.high)
 
 
 def grid(distribution: Any) -> Any:
@@ -210,24 +213,20 @@ def draw(trial: Any, space: Mapping[str, Any], *, every: bool = False) -> dict[s
 
     With `every`, a trial draws the others too, for samplers that want the same ones in all trials.
     """
+    from optuna.distributions import IntDistribution
+
     drawn: dict[str, Any] = {}
-    for name, (distribution, relevant) in space.items():
+    for name, (one, relevant) in space.items():
         wanted = relevant(drawn)
-        if wanted or every:
-            value = _suggest(trial, name, distribution)
-            drawn |= {name: value} if wanted else {}
+        if not wanted and not every:
+            continue
+        if hasattr(one, "choices"):
+            value = trial.suggest_categorical(name, one.choices)
+        else:
+            suggest = trial.suggest_int if isinstance(one, IntDistribution) else trial.suggest_float
+            value = suggest(name, one.low, one.high, step=one.step, log=one.log)
+        drawn |= {name: value} if wanted else {}
     return drawn
-
-
-def _suggest(trial: Any, name: str, distribution: Any) -> Any:
-    from optuna.distributions import CategoricalDistribution, IntDistribution
-
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    suggest = trial.suggest_int if isinstance(distribution, IntDistribution) else trial.suggest_float
-    # An integer has the step 1 beside a logarithmic scale, too.
-    step = {"step": distribution.step} if distribution.step and not distribution.log else {}
-    return suggest(name, distribution.low, distribution.high, log=distribution.log, **step)
 
 
 def make_sampler(name: str, seed: Sequence[int]) -> optuna.samplers.BaseSampler:

@@ -10,20 +10,22 @@ when a process was killed; its trial is queued again. With n workers the total m
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from toolkit import commandline, datasets, tracking, trials
 from toolkit.files import InputError
 from toolkit.search import GRID_POINTS, PRUNERS, SAMPLERS, Plan, Search, Settings, prepare
 from toolkit.trials import trial_config
-from toolkit.worker import Worker, best_so_far, load_sets
+from toolkit.worker import Worker, best_so_far, load_sets, threads
 
 if TYPE_CHECKING:
     import optuna
@@ -46,103 +48,103 @@ def run(search: Search, settings: Settings) -> None:
     KeyboardInterrupt : Ctrl-C, after the workers have queued their trials again.
     """
     plan = prepare(search, settings)
-    sweep_id = ""
+
+    def say(text: str) -> None:
+        if not settings.quiet:
+            print(text, flush=True)
+
     if settings.engine == "wandb":
         from toolkit import wandb_sweep
 
         wandb_sweep.check_account()
-    with trials.open_study(settings.db, plan.study, create=plan.about) as study:
-        _check_known_space(study, plan.space)
-        if not settings.quiet:
-            states = trials.count_states(study)
-            ended = sum(states[state] for state in ("finished", "pruned", "failed"))
-            print(
-                f"Study {plan.study} in {trials.shown_url(settings.db)}: {ended} of {settings.trials} trials "
-                f"are there; searching for {' and '.join(plan.about['objectives'])}.",
-                flush=True,
-            )
+    with _open(plan) as study:
+        say(
+            f"Study {plan.study} in {trials.shown_url(settings.db)}: {trials.count_ended(study)} of "
+            f"{settings.trials} trials are there; searching for {' and '.join(plan.about['objectives'])}."
+        )
         # Once here: missing data is said once, and a download happens once.
-        load_sets(search, settings)
+        load_sets(plan)
         if settings.engine == "wandb":
-            sweep_id = wandb_sweep.find(study, plan, settings.sweep_id)
-        _queue_first(study, plan, settings)
-    _supervise(search, settings, sweep_id)
-    with trials.open_study(settings.db, plan.study) as study:
+            wandb_sweep.find(study, plan)
+        _supervise(search, settings)
         states = trials.count_states(study)
-        if not settings.quiet:
-            counts = ", ".join(f"{count} {state}" for state, count in states.items())
-            print(f"Study {plan.study}: {counts}{best_so_far(study)}.")
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        say(f"Study {plan.study}: {counts}{best_so_far(study)}.")
     if not states["finished"] and states["failed"]:
         raise InputError(f"no trial of the study {plan.study!r} finished; `pareto.py --csv FILE` says why.")
-    if not settings.quiet:
-        print(f"Next: python pareto.py{trials.database_flag(settings.db)}", flush=True)
+    say(f"Next: python pareto.py{trials.database_flag(settings.db)}")
 
 
-def _queue_first(study: optuna.Study, plan: Plan, settings: Settings) -> None:
-    if plan.start and settings.engine == "optuna" and not study.get_trials(deepcopy=False):
-        study.enqueue_trial(dict(plan.start), skip_if_exists=True)
-
-
-def _check_known_space(study: optuna.Study, space: Mapping[str, Any]) -> None:
-    """Raise InputError when a name has other values than in the trials that the study has."""
-    from optuna.distributions import check_distribution_compatibility
-
-    for trial in study.get_trials(deepcopy=False):
-        for name, known in trial.distributions.items():
-            try:
-                check_distribution_compatibility(known, space.get(name, (known,))[0])
-            except ValueError:
-                raise InputError(
-                    f"the search space's entry {name!r} is not what the study {study.study_name!r} was made "
-                    "with; give another --study."
-                ) from None
-
-
-def work(search: Search, settings: Settings, *, threads: int = 0, sweep_id: str = "") -> None:
+def work(search: Search, settings: Settings) -> None:
     """Run trials in this process until the study has its total."""
     plan = prepare(search, settings)
-    with trials.open_study(settings.db, plan.study, create=plan.about) as study:
-        _queue_first(study, plan, settings)
-        worker = Worker(search, settings, plan, study, threads or commandline.processors())
+    with _open(plan) as study:
+        worker = Worker(plan, study)
         if settings.engine == "optuna":
             worker.run()
         else:
             from toolkit import wandb_sweep
 
-            wandb_sweep.run(worker, study, sweep_id)
+            wandb_sweep.run(worker, study)
 
 
-def _supervise(search: Search, settings: Settings, sweep_id: str) -> None:
+@contextlib.contextmanager
+def _open(plan: Plan) -> Iterator[optuna.Study]:
+    """Open the study, or make it and queue its first trial.
+
+    Raises InputError when a name has other values than in the trials that the study has.
+    """
+    from optuna.distributions import check_distribution_compatibility
+
+    with trials.open_study(plan.settings.db, plan.study, create=plan.about) as study:
+        there = study.get_trials(deepcopy=False)
+        for name, known in [pair for trial in there for pair in trial.distributions.items()]:
+            try:
+                check_distribution_compatibility(known, plan.space.get(name, (known,))[0])
+            except ValueError:
+                raise InputError(
+                    f"the search space's entry {name!r} is not what the study {plan.study!r} was made with; "
+                    "give another --study."
+                ) from None
+        if plan.start and not there:
+            study.enqueue_trial(dict(plan.start), skip_if_exists=True)
+        yield study
+
+
+def _supervise(search: Search, settings: Settings) -> None:
     """Start the workers, replace those that a signal killed, and stop them all when asked to."""
     context = multiprocessing.get_context("spawn")
-    threads = max(1, commandline.processors() // settings.workers)
     if settings.workers > 1:
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    arguments = (search, settings, threads, sweep_id)
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads(settings))))
+    processes: list[Any] = []
 
-    def start() -> Any:
-        process = context.Process(target=_worker_process, args=arguments)
-        process.start()
-        return process
+    def start() -> None:
+        processes.append(context.Process(target=_worker_process, args=(search, settings)))
+        processes[-1].start()
 
-    processes = [start() for _ in range(settings.workers)]
-    spare = (trials.MAX_RETRY + 1) * settings.trials  # a worker that cannot even start must not go on forever
+    def stop() -> None:
+        for process in processes:
+            if process.exitcode is None:
+                os.kill(process.pid, signal.SIGINT)
+
     status = 0
+    spare = (trials.MAX_RETRY + 1) * settings.trials  # a worker that cannot even start must not go on forever
     try:
+        for _ in range(settings.workers):
+            start()
         while processes:
             multiprocessing.connection.wait([process.sentinel for process in processes])
-            for process in [process for process in processes if process.exitcode is not None]:
-                process.join()
-                processes.remove(process)
-                if process.exitcode < 0 and spare and not status:
+            for ended in [process for process in processes if process.exitcode is not None]:
+                processes.remove(ended)
+                if ended.exitcode < 0 and spare and not status:
                     spare -= 1
-                    print(f"signal {-process.exitcode} killed a worker; starting another", file=sys.stderr)
-                    processes.append(start())
-                elif process.exitcode:
-                    status = status or process.exitcode
-                    _stop(processes)
+                    print(f"signal {-ended.exitcode} killed a worker; starting another", file=sys.stderr)
+                    start()
+                elif ended.exitcode:
+                    status = status or ended.exitcode
+                    stop()
     except KeyboardInterrupt:
-        _stop(processes)
+        stop()
         raise
     finally:
         for process in processes:
@@ -153,13 +155,7 @@ def _supervise(search: Search, settings: Settings, sweep_id: str) -> None:
         sys.exit(2)
 
 
-def _stop(processes: Sequence[Any]) -> None:
-    for process in processes:
-        if process.exitcode is None:
-            os.kill(process.pid, signal.SIGINT)
-
-
-def _worker_process(search: Search, settings: Settings, threads: int, sweep_id: str) -> None:
+def _worker_process(search: Search, settings: Settings) -> None:
     """Run a worker in its own process, from its start to its exit code."""
 
     # Ctrl-C on a terminal reaches every process of the sweep, and the first one passes it on, too.
@@ -167,16 +163,14 @@ def _worker_process(search: Search, settings: Settings, threads: int, sweep_id: 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    parent = multiprocessing.parent_process()
-
     def end_with_parent() -> None:
-        multiprocessing.connection.wait([parent.sentinel])  # type: ignore[union-attr]
+        multiprocessing.parent_process().join()  # type: ignore[union-attr]
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         signal.signal(signal.SIGINT, interrupt)
-        work(search, settings, threads=threads, sweep_id=sweep_id)
+        work(search, settings)
     except KeyboardInterrupt:
         sys.exit(130)
     except (InputError, OSError) as error:
@@ -207,25 +201,18 @@ def main(search: Search, description: str | None, argv: Sequence[str] | None = N
 
 def _parser(search: Search, description: str | None) -> commandline.Parser:
     parser = commandline.Parser(description)
+    parser.set_defaults(**{**asdict(Settings(study=search.kind)), "objectives": None, "wandb": None})
     add = parser.add_argument
     add(
         "--trials",
         type=commandline.positive_int,
-        default=40,
         metavar="N",
-        help="trials that the study has in the end; those that it has already count, so that the same "
-        "command goes on after a kill",
+        help="trials that the study has in the end; those that it has already count",
     )
-    add(
-        "--engine",
-        choices=("optuna", "wandb"),
-        default="optuna",
-        help="who proposes: Optuna on this machine, or a sweep of Weights & Biases",
-    )
+    add("--engine", choices=("optuna", "wandb"), help="who proposes trials: Optuna, or a sweep of W&B")
     add(
         "--sampler",
         choices=SAMPLERS,
-        default="tpe",
         help="of Optuna: tpe and gp (Gaussian process) are Bayesian; grid tries all combinations, with "
         f"{GRID_POINTS} points on a continuous range, in random order",
     )
@@ -242,16 +229,19 @@ def _parser(search: Search, description: str | None) -> commandline.Parser:
             help="stops hopeless trials by their loss or accuracy on the validation split after each epoch "
             "(default: hyperband; none when that does not foretell the objective)",
         )
-    add(
-        "--workers",
-        type=commandline.positive_int,
-        default=1,
-        metavar="N",
-        help="processes, which share the processor's cores",
-    )
-    add("--seed", type=commandline.seed, default=0, metavar="N", help="of the search and of every training")
+    workers = "processes, which share the processor's cores"
+    add("--workers", type=commandline.positive_int, metavar="N", help=workers)
+    add("--seed", type=commandline.seed, metavar="N", help="of the search and of every training")
     add("--quiet", action="store_true", help="print errors only")
-    _add_record_flags(parser, search)
+    record = parser.add_argument_group("record").add_argument
+    record("--db", metavar="URL", help="database of the study: sqlite or postgresql")
+    record("--study", metavar="NAME", help="name of the study")
+    record(
+        "--wandb",
+        choices=tracking.WANDB_MODES,
+        help="a W&B run for every trial (default: disabled; online with --engine wandb)",
+    )
+    record("--sweep-id", metavar="ID", help="with --engine wandb: the sweep to join (default: the study's)")
     datasets.add_flags(parser)
     add(
         "--drawn",
@@ -260,19 +250,3 @@ def _parser(search: Search, description: str | None) -> commandline.Parser:
         "is left out, or a folder of LABEL_anything.png",
     )
     return parser
-
-
-def _add_record_flags(parser: commandline.Parser, search: Search) -> None:
-    add = parser.add_argument_group("record").add_argument
-    add("--db", default=trials.DEFAULT_DB, metavar="URL", help="database of the study: sqlite or postgresql")
-    add("--study", default=search.kind, metavar="NAME", help="name of the study")
-    add(
-        "--wandb",
-        choices=tracking.WANDB_MODES,
-        help="a run of Weights & Biases for every trial (default: disabled; online with --engine wandb)",
-    )
-    add(
-        "--sweep-id",
-        metavar="ID",
-        help="with --engine wandb: the sweep to join (default: the study's own, else a new one)",
-    )

@@ -38,6 +38,7 @@ HEARTBEAT = float(os.environ.get("SWEEP_HEARTBEAT", 15))
 GRACE = 6 * HEARTBEAT
 MAX_RETRY = 2  # times that a trial is run again after its process was killed
 ATTEMPTS = 10  # to create the tables while other processes do
+ENDED = ("finished", "pruned", "failed")  # the states of trials that count towards the total
 INTERNAL = ("state", "worker", "heartbeat", "interrupted")  # attributes of our own, or of older versions
 
 
@@ -48,7 +49,7 @@ def read_trials(db: str, study: str) -> list[dict[str, Any]]:
     """
     with open_study(db, study) as opened:
         try:
-            return records(opened)
+            return [record_of(study, trial) for trial in opened.get_trials(deepcopy=False)]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"the study {study!r} in {shown_url(db)} is damaged: {error}.") from error
 
@@ -97,11 +98,6 @@ def trial_config(db: str | None, study: str, number: int) -> dict[str, Any]:
     raise InputError(f"there is no trial {number} in study {study!r}.")
 
 
-def records(study: optuna.Study) -> list[dict[str, Any]]:
-    """Return all trials of an open study, oldest first."""
-    return [record_of(study.study_name, trial) for trial in study.get_trials(deepcopy=False)]
-
-
 def record_of(study: str, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     """Return a trial as the dictionary that the module's docstring describes."""
     known = {name: value for name, value in trial.user_attrs.items() if name not in INTERNAL}
@@ -138,6 +134,12 @@ def state_of(trial: optuna.trial.FrozenTrial) -> str:
 def count_states(study: optuna.Study) -> Counter[str]:
     """Return how many trials there are in each state."""
     return Counter(state_of(trial) for trial in study.get_trials(deepcopy=False))
+
+
+def count_ended(study: optuna.Study) -> int:
+    """Return how many trials have ended and will not run again."""
+    states = count_states(study)
+    return sum(states[state] for state in ENDED)
 
 
 @contextlib.contextmanager
@@ -264,10 +266,8 @@ def _storage(url: sqlalchemy.URL, *, create: bool) -> Iterator[optuna.storages.R
         raise InputError(f"there is no database {url.database}; sweep_ann.py and sweep_svm.py make one.")
     arguments = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
     try:
-        engine = sqlalchemy.create_engine(url, **arguments)
-        with engine.connect():
+        with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect():
             pass
-        engine.dispose()
     except ImportError as error:
         raise InputError(f"{shown} needs a driver: pip install 'psycopg[binary]' ({error}).") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
@@ -289,34 +289,29 @@ def _storage(url: sqlalchemy.URL, *, create: bool) -> Iterator[optuna.storages.R
 
 def _open_tables(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
     """Return Optuna's storage, whose tables are made if they are missing."""
-    import optuna
-    import sqlalchemy.exc
+    from optuna import exceptions, storages
+    from sqlalchemy import exc
 
-    class Storage(optuna.storages.RDBStorage):
+    class Storage(storages.RDBStorage):
         def record_heartbeat(self, trial_id: int) -> None:
             # One that fails, as on a busy database, must not end the thread that gives them.
-            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError):
+            with contextlib.suppress(exc.SQLAlchemyError, exceptions.OptunaError):
                 super().record_heartbeat(trial_id)
 
+    # Several processes that make the tables of an empty database at once get into each other's way.
+    clash = (exc.OperationalError, exc.ProgrammingError, exc.IntegrityError, AssertionError)
     attempt = 0
     while True:
+        attempt += 1
         try:
             return Storage(
                 url,
                 engine_kwargs=arguments,
                 heartbeat_interval=HEARTBEAT,  # type: ignore[arg-type] # fractions work, and tests need them
                 grace_period=GRACE,  # type: ignore[arg-type]
-                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(MAX_RETRY),
+                heartbeat_stale_trial_callback=storages.RetryHeartbeatStaleTrialCallback(MAX_RETRY),
             )
-        except (
-            sqlalchemy.exc.OperationalError,
-            sqlalchemy.exc.ProgrammingError,
-            sqlalchemy.exc.IntegrityError,
-            optuna.exceptions.StorageInternalError,
-            AssertionError,
-        ):
-            # Several processes that make the tables of an empty database at once get into each other's way.
-            attempt += 1
+        except (*clash, exceptions.StorageInternalError):
             if attempt == ATTEMPTS:
                 raise
             time.sleep(random.uniform(0.05, 0.3) * attempt)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit import tracking
 from toolkit.files import InputError
 from toolkit.metrics import METRICS
-from toolkit.search import Plan, contains
+from toolkit.search import Plan
 from toolkit.worker import Worker, reason
 
 if TYPE_CHECKING:
@@ -32,19 +32,18 @@ def check_account() -> None:
         raise InputError("--engine wandb needs an account: run `wandb login`, or set WANDB_API_KEY.")
 
 
-def find(study: optuna.Study, plan: Plan, wanted: str | None) -> str:
-    """Return the id of the sweep to join: the wanted one, the study's own, or that of a new one."""
+def find(study: optuna.Study, plan: Plan) -> None:
+    """Note the sweep to join in the study: the wanted one, the study's own, or a new one."""
     import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")  # our own line on each trial says enough
-    known = wanted or study.user_attrs.get("sweep_id")
+    known = plan.settings.sweep_id or study.user_attrs.get("sweep_id")
     if not known:
         try:
             known = wandb.sweep(sweep_config(plan), project=_project())
         except Exception as error:  # of many kinds, all of them from the network or the server
             raise InputError(f"Weights & Biases made no sweep: {reason(error)}.") from error
     study.set_user_attr("sweep_id", known)
-    return known
 
 
 def sweep_config(plan: Plan) -> dict[str, Any]:
@@ -53,12 +52,13 @@ def sweep_config(plan: Plan) -> dict[str, Any]:
     It has no conditions, and always proposes every hyperparameter.
     """
     objective = plan.about["objectives"][0]
-    # Its early stopping reads what a run logs after every epoch.
-    goal = "maximize" if METRICS[objective].maximize else "minimize"
     config: dict[str, Any] = {
         "name": plan.study,
         "method": "bayes",
-        "metric": {"name": plan.watched or objective, "goal": goal},
+        "metric": {
+            "name": plan.watched or objective,  # what early stopping reads after every epoch
+            "goal": "maximize" if METRICS[objective].maximize else "minimize",
+        },
         "parameters": {name: _parameter(distribution) for name, (distribution, _) in plan.space.items()},
     }
     if plan.pruner == "hyperband":
@@ -79,31 +79,22 @@ def _parameter(distribution: Any) -> dict[str, Any]:
     return {"distribution": "uniform", **ends}
 
 
-def run(worker: Worker, study: optuna.Study, sweep_id: str) -> None:
+def run(worker: Worker, study: optuna.Study) -> None:
     """Run trials that Weights & Biases proposes, one agent a trial, until the study has its total."""
     import wandb
 
-    interrupted = False
-
-    # wandb.agent swallows KeyboardInterrupt.
-    def interrupt(*_: Any) -> None:
-        nonlocal interrupted
-        interrupted = True
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
     threading.excepthook = _hide_wandb_finalizer
     failures = 0
     while worker.missing():
         proposal = Proposal(worker, len(study.get_trials(deepcopy=False)))
         failure = None
         try:
-            wandb.agent(sweep_id, function=proposal.train, project=_project(), count=1)
+            wandb.agent(study.user_attrs["sweep_id"], function=proposal.train, project=_project(), count=1)
         except Exception as error:  # of many kinds, from the network, the server or the client's own process
             wandb.teardown()
             failure = reason(error)
-        if interrupted:
+        # wandb.agent swallows KeyboardInterrupt, after which a worker ignores the signal.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             raise KeyboardInterrupt
         if proposal.error is not None:
             raise proposal.error
@@ -135,11 +126,18 @@ class Proposal:
 
     def train(self) -> None:
         """Train the trial; the function of the agent."""
+        import yaml
         from optuna.trial import FixedTrial
 
         try:
-            parameters = read_proposal(self.worker.plan.space, _proposed())
-            self.trial = FixedTrial(parameters, self.number)
+            # A file that the agent leaves for `wandb.init`.
+            content = yaml.safe_load(Path(os.environ["WANDB_SWEEP_PARAM_PATH"]).read_text())
+            proposal = {
+                name: entry["value"]
+                for name, entry in content.items()
+                if isinstance(entry, dict) and "value" in entry
+            }
+            self.trial = FixedTrial(read_proposal(self.worker.plan.space, proposal), self.number)
             self.values = self.worker.objective(self.trial)
         except InputError as error:
             self.error = error if self.trial is None else None
@@ -152,9 +150,8 @@ class Proposal:
 
         assert self.trial is not None
         failed = "reason" in self.trial.user_attrs
-        state = TrialState.COMPLETE if self.values else TrialState.FAIL if failed else TrialState.PRUNED
         frozen = create_trial(
-            state=state,
+            state=TrialState.COMPLETE if self.values else TrialState.FAIL if failed else TrialState.PRUNED,
             values=self.values,
             params=self.trial.params,
             distributions=self.trial.distributions,
@@ -166,18 +163,6 @@ class Proposal:
         return next(trial for trial in reversed(study.get_trials()) if trial.params == frozen.params)
 
 
-def _proposed() -> dict[str, Any]:
-    """Return what the agent was given for its run: a file that it leaves for `wandb.init`."""
-    import yaml
-
-    content = yaml.safe_load(Path(os.environ["WANDB_SWEEP_PARAM_PATH"]).read_text())
-    return {
-        name: entry["value"]
-        for name, entry in content.items()
-        if isinstance(entry, dict) and "value" in entry
-    }
-
-
 def read_proposal(space: Mapping[str, Any], proposal: Mapping[str, Any]) -> dict[str, Any]:
     """Return a proposal with each value as its distribution has it. JSON does not tell 3 from 3.0.
 
@@ -185,18 +170,19 @@ def read_proposal(space: Mapping[str, Any], proposal: Mapping[str, Any]) -> dict
     """
     result = {}
     for name, (distribution, _) in space.items():
-        value = proposal.get(name)
-        for choice in getattr(distribution, "choices", ()):
-            if choice == value and isinstance(choice, bool) == isinstance(value, bool):
-                value = choice
-        if isinstance(value, (int, float)) and hasattr(distribution, "low"):
-            nearest = type(distribution.low)(min(max(value, distribution.low), distribution.high))
-            value = nearest if math.isclose(value, nearest, rel_tol=1e-9) else value
-        if not contains(distribution, value):
+        proposed: Any = proposal.get(name)
+        try:
+            value = distribution.to_external_repr(distribution.to_internal_repr(proposed))
+            if hasattr(distribution, "low"):
+                # The end of a logarithmic range may be missed by a rounding error.
+                value = min(max(value, distribution.low), distribution.high)
+                if not math.isclose(value, float(proposed), rel_tol=1e-9):
+                    raise ValueError
+        except (TypeError, ValueError):
             raise InputError(
                 "the sweep of Weights & Biases is not of this search space: "
-                f"the proposed {name!r}, {value!r}, is not in the space."
-            )
+                f"the proposed {name!r}, {proposed!r}, is not in the space."
+            ) from None
         result[name] = value
     return result
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit import tracking, trials
+from toolkit import commandline, tracking, trials
 from toolkit.config import Config
 from toolkit.files import jsonable
 from toolkit.metrics import METRICS, flat
-from toolkit.search import Plan, Search, Settings, draw, make_pruner, make_sampler
+from toolkit.search import Plan, Settings, draw, make_pruner, make_sampler
 
 if TYPE_CHECKING:
     import optuna
@@ -27,16 +27,14 @@ POLL = 0.5  # seconds between two looks whether the others' last trials have end
 class Worker:
     """Runs the trials of a study, with data that is loaded once."""
 
-    def __init__(
-        self, search: Search, settings: Settings, plan: Plan, study: optuna.Study, threads: int
-    ) -> None:
-        self.search, self.settings, self.plan, self.study = search, settings, plan, study
-        self.train_set, self.validation_set, self.drawn_set = load_sets(search, settings)
+    def __init__(self, plan: Plan, study: optuna.Study) -> None:
+        self.plan, self.settings, self.study = plan, plan.settings, study
+        self.train_set, self.validation_set, self.drawn_set = load_sets(plan)
         where = tracking.environment()
         machine = {key: where[key] for key in ("machine", "system", "processor", "processors")}
         self.attributes = {
-            "engine": settings.engine,
-            "machine": {**machine, "threads": threads, "process": os.getpid()},
+            "engine": self.settings.engine,
+            "machine": {**machine, "threads": threads(plan.settings), "process": os.getpid()},
             "versions": {**where["versions"], "commit": where["commit"]},
         }
         self.began, self.done = time.monotonic(), 0
@@ -64,8 +62,7 @@ class Worker:
         """Return how many trials must begin for the study to reach its total."""
         # Not Optuna's MaxTrialsCallback: to it, interrupted trials are failed ones, which count.
         states = trials.count_states(self.study)
-        begun = sum(states[state] for state in ("finished", "pruned", "failed", "running"))
-        return max(0, self.settings.trials - begun)
+        return max(0, self.settings.trials - sum(states[state] for state in (*trials.ENDED, "running")))
 
     def has_work(self) -> bool:
         """Whether a trial waits in the queue, or the study lacks some to its total."""
@@ -78,19 +75,18 @@ class Worker:
         """
         from optuna.storages import fail_stale_trials
 
-        since: float | None = time.monotonic()
+        given: set[int] = set()
         while True:
             fail_stale_trials(self.study)
             if self.has_work():
                 return True
-            running = [trial for trial in self.study.get_trials() if trial.state.name == "RUNNING"]
+            running = {t._trial_id for t in self.study.get_trials() if t.state.name == "RUNNING"}
             if not running:
                 return False
-            if since is not None and time.monotonic() - since > trials.GRACE:
+            for trial in running - given:
                 # A process may have been killed before its trial's first heartbeat: give it one.
-                for trial in running:
-                    self.study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
-                since = None
+                self.study._storage.record_heartbeat(trial)  # type: ignore[attr-defined]
+            given |= running
             time.sleep(POLL)
 
     def objective(self, trial: Any) -> tuple[float, ...]:
@@ -112,10 +108,8 @@ class Worker:
             if isinstance(trial, optuna.Trial):
                 self._queue_again(trial)
             raise
-        except optuna.TrialPruned:
-            raise
         except Exception as error:
-            if tracking.is_wandb_stop(error):
+            if _status(error) == "pruned":
                 raise optuna.TrialPruned from None
             trial.set_user_attr("reason", reason(error))
             raise
@@ -123,15 +117,14 @@ class Worker:
     def _train(self, trial: Any) -> tuple[float, ...]:
         from toolkit.evaluation import measure
 
+        search = self.plan.search
         seed = trial.user_attrs.get("seed", self.settings.seed)
-        for name, value in {**self.attributes, "seed": seed}.items():
-            trial.set_user_attr(name, value)
         drawn = draw(trial, self.plan.space, every=self.settings.sampler == "gp")
-        config = self.search.config.read(self.search.configure(drawn))
-        trial.set_user_attr("config", config.values())
-        run, status = TrialRun(self, trial, config, seed), "failed"
+        config = search.config.read(search.configure(drawn))
+        _record(trial, {**self.attributes, "seed": seed, "config": config.values()})
+        run = TrialRun(self.plan, trial, config, seed)
         try:
-            classifier, metrics = self.search.train(
+            classifier, metrics = search.train(
                 self.train_set, self.validation_set, config, seed=seed, run=run
             )
             if not run.epochs and "train_loss" in metrics:
@@ -142,18 +135,12 @@ class Worker:
             if self.drawn_set is not None:
                 right = classifier.predict(self.drawn_set.images) == self.drawn_set.labels
                 metrics["drawn_accuracy"] = float(right.mean())
-            _record(trial, metrics)
             values = objective_values(metrics, self.plan.about["objectives"])
-            status = "finished"
-            return values
         except BaseException as error:
-            status = _status(error)
-            metrics = run.last_metrics()
-            if status != "interrupted":
-                _record(trial, metrics)
+            run.close(run.last_metrics(), _status(error))
             raise
-        finally:
-            run.end(metrics, status)
+        run.close(metrics, "finished")
+        return values
 
     def _queue_again(self, trial: optuna.Trial) -> None:
         """Queue a trial that Ctrl-C interrupted, with the same parameters and seed."""
@@ -197,30 +184,29 @@ class Worker:
             parts.append(f"after {known.get('epochs', 0):.0f} epochs")
         if trial.duration is not None:
             parts.append(f"{trial.duration.total_seconds():.1f} s")
-        states = trials.count_states(self.study)
-        ended = sum(states[state] for state in ("finished", "pruned", "failed"))
+        ended = trials.count_ended(self.study)
         line = f"[{ended}/{self.settings.trials}] trial {trial.number} {known['state']}: {', '.join(parts)}"
         line += best_so_far(self.study)
-        left = (time.monotonic() - self.began) / self.done * (self.settings.trials - ended)
-        left /= self.settings.workers
-        if left <= 0:
-            return line
-        return line + f"; about {f'{max(left, 1):.0f} s' if left < 100 else f'{left / 60:.0f} min'} left"
+        each = (time.monotonic() - self.began) / self.done / self.settings.workers
+        left = each * (self.settings.trials - ended)
+        if left > 0:
+            line += f"; about {f'{max(left, 1):.0f} s' if left < 100 else f'{left / 60:.0f} min'} left"
+        return line
 
 
 class TrialRun(tracking.Run):
     """A run whose epochs are reported to its trial, which may be stopped by that."""
 
-    def __init__(self, worker: Worker, trial: Any, config: Config, seed: int) -> None:
-        self.trial, self.watched = trial, worker.plan.watched
-        self.name = f"{worker.plan.study} {trial.number}"
+    def __init__(self, plan: Plan, trial: Any, config: Config, seed: int) -> None:
+        self.trial, self.watched = trial, plan.watched
+        self.name = f"{plan.study} {trial.number}"
         values = config.values()
         self.last_epoch = values.get("epochs")
         super().__init__(
-            f"sweep-{worker.search.kind}",
-            {**values, "seed": seed, "trial": trial.number, "study": worker.plan.study},
-            wandb=worker.settings.wandb,
-            group=worker.plan.study,
+            f"sweep-{plan.search.kind}",
+            {**values, "seed": seed, "trial": trial.number, "study": plan.study},
+            wandb=plan.settings.wandb,
+            group=plan.study,
             quiet=True,
             directory=False,
         )
@@ -238,18 +224,15 @@ class TrialRun(tracking.Run):
     def last_metrics(self) -> dict[str, float]:
         """Return what is known of a trial that did not come to its end."""
         last = self.epochs[-1] if self.epochs else {}
-        names = {
-            "val_loss": "loss",
-            "val_accuracy": "accuracy",
-            "epoch": "epochs",
-            "seconds": "train_seconds",
-        }
-        return {name: last[key] for key, name in names.items() if math.isfinite(last.get(key, math.nan))}
+        keys = {"loss": "val_loss", "accuracy": "val_accuracy", "epochs": "epoch", "train_seconds": "seconds"}
+        return {name: last[key] for name, key in keys.items() if math.isfinite(last.get(key, math.nan))}
 
-    def end(self, metrics: Mapping[str, Any], status: str) -> None:
-        """Close the run, on Weights & Biases with a picture of the confusion matrix."""
+    def close(self, metrics: Mapping[str, Any], status: str) -> None:
+        """Record how the trial ended, on Weights & Biases with a picture of the confusion matrix."""
         from toolkit import figures
 
+        if status != "interrupted":
+            _record(self.trial, metrics)
         with tempfile.TemporaryDirectory() as folder:
             pictures = {}
             if self.wandb is not None and "confusion" in metrics:
@@ -258,13 +241,19 @@ class TrialRun(tracking.Run):
             self.finish(metrics, status=status, pictures=pictures)
 
 
-def load_sets(search: Search, settings: Settings) -> tuple[Any, Any, Any]:
+def threads(settings: Settings) -> int:
+    """Return how many threads a worker may use: its share of the processors."""
+    return max(1, commandline.processors() // settings.workers)
+
+
+def load_sets(plan: Plan) -> tuple[Any, Any, Any]:
     """Return the train split, the validation split, and the drawings to measure on or None."""
     from toolkit import drawings
 
+    settings, load = plan.settings, plan.search.load
     drawn = drawings.load_drawn(settings.drawn, part="validation") if settings.drawn else None
     where = {"dataset": settings.dataset, "data": settings.data, "limit": settings.limit}
-    return search.load("train", **where), search.load("validation", **where), drawn
+    return load("train", **where), load("validation", **where), drawn
 
 
 def objective_values(metrics: Mapping[str, Any], objectives: Sequence[str]) -> tuple[float, ...]:
