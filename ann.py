@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from classifier import Classifier, expect_arrays, option
 from classifier import Config as BaseConfig
+
+import numpy as np
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,6 @@ no strokes.
 
 from __future__ import annotations
 
-import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
-
-# isort: split
 import argparse
 import io
 import re
@@ -24,21 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from classifier import ROOT, InputError, write_safely
-from toolkit import commandline
-from toolkit.drawings import (
-    FRAMED,
-    Drawings,
-    load_drawings,
-    load_pictures,
-    locked,
-    save_drawings,
-    select,
-)
+from classifier import InputError, write_safely
+from toolkit import commandline, painting
+from toolkit.drawings import FRAMED, Drawings, load_drawings, load_pictures, locked, save_drawings, select
 from toolkit.files import check_writable
 from toolkit.framing import frame_strokes
+
+import numpy as np
 
 if TYPE_CHECKING:
     from digitpainter import Painter
@@ -99,26 +88,24 @@ class Recorder:
 
     def redo(self) -> bool:
         """Drop the writer's last drawing and ask for its digit again. Return False if there is none."""
-        if not self.path.exists():
-            return False
         with locked(self.path):
             drawings = load_set(self.path)
-            own = np.flatnonzero(self._is_own(drawings))
+            own = self._own(drawings)
             if not len(own):
                 return False
-            label = int(drawings.labels[own[-1]])
-            drawings = select(drawings, np.arange(len(drawings)) != own[-1])
-            save_drawings(self.path, drawings)
-        self.drawings, self.wanted = drawings, label
+            kept = select(drawings, np.arange(len(drawings)) != own[-1])
+            save_drawings(self.path, kept)
+        self.drawings, self.wanted = kept, int(drawings.labels[own[-1]])
         return True
 
     def counts(self) -> np.ndarray:
         """Return how many of each digit the writer has drawn, int64 (10,)."""
-        return np.bincount(self.drawings.labels[self._is_own(self.drawings)], minlength=10)
+        return np.bincount(self.drawings.labels[self._own(self.drawings)], minlength=10)
 
-    def _is_own(self, drawings: Drawings) -> np.ndarray:
-        drawn = np.array([bool(strokes) for strokes in drawings.strokes], dtype=bool)
-        return drawn & (drawings.writers == self.writer)
+    def _own(self, drawings: Drawings) -> np.ndarray:
+        """Return the numbers of the writer's drawings, without imported pictures."""
+        own = np.flatnonzero(drawings.writers == self.writer)
+        return np.array([number for number in own if drawings.strokes[number]], dtype=np.int64)
 
     def _ask_next(self) -> None:
         # Any digit drawn least often: a new random order each round, and nothing to remember until next time.
@@ -152,19 +139,17 @@ def complete(drawings: Drawings) -> Drawings:
 
 def joined(sets: Sequence[Drawings]) -> Drawings:
     """Return the drawings of several complete sets, one set after the other."""
-    return Drawings(
-        strokes=[strokes for drawings in sets for strokes in drawings.strokes],
-        labels=np.concatenate([drawings.labels for drawings in sets]),
-        writers=np.concatenate([drawings.writers for drawings in sets]),
-        images=np.concatenate([drawings.images for drawings in sets if drawings.images is not None]),
-        times=np.concatenate([drawings.times for drawings in sets if drawings.times is not None]),
-    )
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(drawings, name) for drawings in sets])
+        for name in ("labels", "writers", "images", "times")
+    }
+    return Drawings([strokes for drawings in sets for strokes in drawings.strokes], **arrays)
 
 
 def import_sets(path: Path, sources: Sequence[Path]) -> tuple[int, int]:
     """Add the drawings of files and folders to a set. Return how many were new, and how many it holds now.
 
-    A drawing is left out if the set has one of the same label and writer, and the same strokes or picture.
+    A drawing is left out if the set has one of the same label and writer that classifiers see alike.
     Raises InputError if a source holds no drawings. Then nothing is added.
     """
     load_set(path)  # refuses a file of another kind before any work
@@ -175,24 +160,15 @@ def import_sets(path: Path, sources: Sequence[Path]) -> tuple[int, int]:
     with locked(path):
         before = load_set(path)
         together = joined([before, *added])
-        new = _first_of_equals(together)
-        new[: len(before)] = True
-        save_drawings(path, select(together, new))
-    return int(new.sum()) - len(before), int(new.sum())
-
-
-def _first_of_equals(drawings: Drawings) -> np.ndarray:
-    """Return a mask of the drawings, bool (n,), that equal none before them."""
-    assert drawings.images is not None
-    known: set[tuple[object, ...]] = set()
-    first = np.zeros(len(drawings), dtype=bool)
-    for index, strokes in enumerate(drawings.strokes):
-        who = int(drawings.labels[index]), str(drawings.writers[index])
-        as_strokes = (*who, *(np.asarray(stroke, dtype=np.float64).tobytes() for stroke in strokes))
-        as_picture = (*who, drawings.images[index].tobytes(), "picture")
-        first[index] = (as_strokes if strokes else as_picture) not in known
-        known |= {as_strokes, as_picture}
-    return first
+        assert together.images is not None
+        first: dict[tuple[int, str, bytes], int] = {}
+        for number, image in enumerate(together.images):
+            key = int(together.labels[number]), str(together.writers[number]), image.tobytes()
+            first.setdefault(key, number)
+        taken = np.arange(len(together)) < len(before)
+        taken[list(first.values())] = True
+        save_drawings(path, select(together, taken))
+    return int(taken.sum()) - len(before), int(taken.sum())
 
 
 def export_pictures(drawings: Drawings, folder: Path) -> int:
@@ -229,9 +205,7 @@ def open_window(recorder: Recorder, *, dark: bool, scale: float | None) -> Paint
     from digitpainter import Painter
 
     painter = Painter(f"Digits of {recorder.writer}", dark=dark, scale=scale)
-    path = recorder.path.resolve()
-    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else recorder.path
-    card = painter.register("Please draw", lambda: recorder, source=f"{recorder.writer}\n{shown}")
+    card = painter.register("Please draw", lambda: recorder, source=f"{recorder.writer}\n{recorder.path}")
 
     def ask(note: str = "") -> None:
         counts = recorder.counts()
@@ -276,8 +250,7 @@ def _add_buttons(painter: Painter, *, redo: Callable[[], None], confirm: Callabl
             widget.configure(takefocus=False)
 
 
-def parser() -> commandline.Parser:
-    """Build the command line."""
+def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     parser.add_argument("--writer", type=writer_name, metavar="NAME", help="who draws; also names the file")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the set (default: captured/NAME.npz)")
@@ -302,21 +275,10 @@ def parser() -> commandline.Parser:
     parser.add_argument(
         "--seed", type=commandline.seed, help="of the order of digits (default: a new one each time)"
     )
-    parser.add_argument("--dark", action="store_true", help="light on dark")
-    parser.add_argument(
-        "--scale",
-        type=float,
-        metavar="FACTOR",
-        help="size of the window, 0.5 to 4 (default: by the screen's resolution)",
-    )
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    line = parser()
-    arguments = line.parse_args(argv)
+    painting.add_flags(parser)
+    arguments = parser.parse_args(argv)
     if arguments.output is None and arguments.writer is None:
-        line.error("say who draws with --writer NAME, or which set with --output FILE")
+        parser.error("say who draws with --writer NAME, or which set with --output FILE")
     path = arguments.output or Path("captured") / f"{arguments.writer}.npz"
     if arguments.sources or not arguments.export:
         check_writable(path)
@@ -331,7 +293,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.sources or arguments.export:
         return
     if arguments.writer is None:
-        line.error("say who draws with --writer NAME")
+        parser.error("say who draws with --writer NAME")
     recorder = Recorder(
         path, arguments.writer, per_digit=arguments.per_digit, rng=np.random.default_rng(arguments.seed)
     )

@@ -21,8 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from toolkit.config import Config, known, option
 from toolkit.files import (
     ROOT,
@@ -33,6 +31,8 @@ from toolkit.files import (
     write_arrays,
     write_safely,
 )
+
+import numpy as np
 
 if TYPE_CHECKING:
     from typing_extensions import Self

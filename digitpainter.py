@@ -17,15 +17,19 @@ import contextlib
 import queue
 import signal
 import sys
-import tkinter as tk
 from collections.abc import Callable, Sequence
-from tkinter import ttk
 from typing import Any
 
 from classifier import InputError
-from toolkit.answering import Answer, Answerer, Worker, reason
+
+try:
+    import tkinter as tk
+    from tkinter import ttk
+except ModuleNotFoundError:
+    raise InputError("This Python has no tkinter; install it (on Debian: apt install python3-tk).") from None
+
 from toolkit.cards import Card, Look
-from toolkit.strokes import BOX, Drawing
+from toolkit.painting import BOX, Answer, Answerer, Drawing, Worker, reason
 
 PEN_WIDTHS = (8, 28, 70)  # the narrowest, the first and the widest pen, in units of the box
 POLL = 5  # ms between two looks for answers while some are awaited
@@ -77,6 +81,7 @@ class Painter:
         self._polling = False
         self._interrupted = False
         self._side = 1  # of the canvas, in pixels
+        self._middle = 0.0  # where the hint is
         self._started = self._closed = False
         self.look = Look(self.root, dark=dark, scale=scale)
         self._build(title)
@@ -151,7 +156,7 @@ class Painter:
         """Lift the pen and ask the classifiers."""
         if self.drawing.lift():
             self._ask()
-            self._draw_strokes(len(self.drawing.strokes) - 1)
+            self._draw_stroke(len(self.drawing.strokes) - 1)
 
     def set_pen_width(self, width: float | str) -> None:
         """Set the width of the next strokes, in units of the box."""
@@ -196,7 +201,6 @@ class Painter:
         self.canvas.create_text(0, px(-14), text="Draw a digit here", font=look.font(22), **faint)
         keys = "Ctrl+Z takes back a stroke, Esc all of them\nthe mouse wheel sets the pen's width"
         self.canvas.create_text(0, px(28), text=keys, font=look.font(12), **faint)
-        self._middle = 0.0  # where the hint is
 
     def _add_tools(self) -> None:
         look, px = self.look, self.look.px
@@ -243,11 +247,11 @@ class Painter:
         self.lift()  # the window may never have been told that the last stroke ended
         self.drawing.press(event.x * BOX / self._side, event.y * BOX / self._side, self.pen_width)
         self.canvas.itemconfigure("hint", state="hidden")
-        self._draw_line(self.drawing.strokes[-1])
+        self._draw_stroke(len(self.drawing.strokes) - 1)
 
     def _move(self, event: tk.Event) -> None:
         if self.drawing.move(event.x * BOX / self._side, event.y * BOX / self._side):
-            self._draw_line(self.drawing.strokes[-1][-2:])
+            self._draw_line(len(self.drawing.strokes) - 1, self.drawing.strokes[-1][-2:])
 
     def _lift(self, event: tk.Event) -> None:
         self._move(event)
@@ -264,32 +268,33 @@ class Painter:
         self.canvas.configure(width=self._side - 2, height=self._side - 2)  # its border adds a pixel a side
         self.canvas.move("hint", self._side / 2 - self._middle, self._side / 2 - self._middle)
         self._middle = self._side / 2
-        self._draw_strokes()
+        for index in range(len(self.drawing.strokes)):
+            self._draw_stroke(index)
         self.set_pen_width(self.pen_width)
 
-    def _draw_strokes(self, first: int = 0) -> None:
-        """Draw the strokes from number `first` on again, each in one piece."""
-        for index in range(first, len(self.drawing.strokes)):
-            self.canvas.delete(f"stroke{index}")
-            self._draw_line(self.drawing.strokes[index], index)
+    def _draw_stroke(self, index: int) -> None:
+        """Draw a stroke again in one piece."""
+        self.canvas.delete(f"stroke{index}")
+        self._draw_line(index, self.drawing.strokes[index])
 
-    def _draw_line(self, points: Sequence[tuple[float, float]], index: int = -1) -> None:
-        """Draw points of a stroke, by default of the last one."""
-        index %= len(self.drawing.strokes)
+    def _draw_line(self, index: int, points: Sequence[tuple[float, float]]) -> None:
+        """Draw points of a stroke."""
         factor = self._side / BOX
         ends = [length * factor for point in points for length in point]
         if len(points) == 1:  # a line needs two points; such a short one is a dot
             ends += [ends[0] + 0.1, ends[1]]
         width = self.drawing.widths[index] * factor
-        style: dict[str, Any] = {
-            "capstyle": "round",
-            "joinstyle": "round",
-            "tags": ("line", f"stroke{index}"),
-        }
-        self.canvas.create_line(*ends, width=width - 0.5, fill=self.look.colour["ink"], **style)
         # Tk draws ragged edges. A slightly wider line below, in a middle tone, smooths them.
-        edge = self.canvas.create_line(*ends, width=width + 1, fill=self.look.colour["edge"], **style)
-        self.canvas.tag_lower(edge)
+        for colour, wider in (("ink", -0.5), ("edge", 1)):
+            line = self.canvas.create_line(
+                *ends,
+                width=width + wider,
+                fill=self.look.colour[colour],
+                capstyle="round",
+                joinstyle="round",
+                tags=("line", f"stroke{index}"),
+            )
+        self.canvas.tag_lower(line)
 
     def _show_image(self) -> None:
         # The pixels that classifiers get, with paper and ink as in the window.
@@ -334,10 +339,9 @@ class Painter:
             self.workers[worker].blank()
 
     def _show_due(self, revision: int) -> None:
-        if revision == self.drawing.revision:
-            for worker in self.waiting:
-                self.workers[worker].due = True
-                self.workers[worker].draw()
+        for worker in self.waiting if revision == self.drawing.revision else ():
+            self.workers[worker].due = True
+            self.workers[worker].draw()
 
     def _poll_soon(self) -> None:
         if self.waiting and self._started and not self._polling:
@@ -355,22 +359,19 @@ class Painter:
 
     def _take(self, answer: Answer) -> None:
         worker, card = answer.worker, self.workers[answer.worker]
-        if answer.revision is None:
-            self.waiting.discard(worker)
-            if answer.error is not None:
-                card.fail(reason(answer.error))
-                return
+        if answer.revision not in (None, self.drawing.revision):
+            return
+        self.waiting.discard(worker)
+        if answer.error is not None:
+            card.fail(reason(answer.error))
+        elif answer.revision is None:
             card.state = "ready"
             card.draw()
             if not self.drawing.pen_down:
                 self._ask_one(worker)
-        elif answer.revision == self.drawing.revision:
-            self.waiting.discard(worker)
-            if answer.error is not None:
-                card.fail(reason(answer.error))
-            else:
-                assert worker.classifier is not None
-                card.answer(answer.probabilities, worker.classifier.metrics.get("unsure_below"))
+        else:
+            assert worker.classifier is not None
+            card.answer(answer.probabilities, worker.classifier.metrics.get("unsure_below"))
 
     def _interrupt(self, *_: object) -> None:
         self._interrupted = True

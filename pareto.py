@@ -18,11 +18,11 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from classifier import InputError, write_safely
 from toolkit import commandline, files, trials
 from toolkit.metrics import METRICS, check_names
+
+import numpy as np
 
 
 def is_pareto_optimal(fitness: Any, maximize: bool | Sequence[bool] = True) -> np.ndarray:

@@ -10,9 +10,6 @@ picture holds one digit of any size, dark on light or light on dark.
 
 from __future__ import annotations
 
-import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
-
-# isort: split
 import os
 import signal
 import sys
@@ -21,7 +18,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from classifier import ROOT, Classifier, InputError, best_guess, find_model
-from toolkit import commandline
+from toolkit import commandline, painting
 
 # Each classifier's module and class. The class is also the name that people read, and the module names the
 # command that makes its model. To add a classifier, add it here.
@@ -61,14 +58,8 @@ def source(kind: str) -> str:
 
 def open_window(*, dark: bool, scale: float | None) -> NoReturn:
     """Show the window until it is closed, then exit. Raises InputError if there is no display."""
-    try:
-        from digitpainter import Painter
-    except ModuleNotFoundError as error:
-        if error.name not in ("tkinter", "_tkinter"):
-            raise
-        raise InputError(
-            "This Python has no tkinter; install it (on Debian: apt install python3-tk)."
-        ) from None
+    from digitpainter import Painter
+
     painter = Painter(dark=dark, scale=scale)
     for kind, name in CLASSIFIERS.items():
         painter.register(name, partial(load, kind), source=source(kind), command=command(kind))
@@ -115,13 +106,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "pictures", nargs="*", metavar="PICTURE", help="a picture of a digit; without one the window opens"
     )
-    parser.add_argument("--dark", action="store_true", help="light on dark")
-    parser.add_argument(
-        "--scale",
-        type=float,
-        metavar="FACTOR",
-        help="size of the window, 0.5 to 4 (default: by the screen's resolution)",
-    )
+    painting.add_flags(parser)
     arguments = parser.parse_args(argv)
     if arguments.pictures:
         answer_pictures(arguments.pictures)

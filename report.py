@@ -29,8 +29,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import pareto
 from classifier import ROOT, InputError, write_safely
 from predict import CLASSIFIERS
@@ -40,6 +38,8 @@ from toolkit.report import sections
 from toolkit.report.importance import Importance, importance
 from toolkit.report.results import Results, Study, shown
 from toolkit.report.texts import FOLDER, LANGUAGES, Texts
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from classifier import Classifier, expect_arrays
 from toolkit.features import pixels
+
+import numpy as np
 
 
 class Softmax(Classifier):

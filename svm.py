@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from classifier import Classifier, InputError, expect_arrays, option
 from classifier import Config as BaseConfig
 from toolkit.features import BATCH, FEATURES, extract
+
+import numpy as np
 
 PAIRS = list(itertools.combinations(range(10), 2))
 PCA_IMAGES = 20_000  # principal components are computed from at most this many images

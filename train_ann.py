@@ -8,9 +8,6 @@ python train_ann.py --resume runs/DIR    # go on after a kill or Ctrl-C
 
 from __future__ import annotations
 
-import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
-
-# isort: split
 import copy
 import time
 from dataclasses import dataclass
@@ -22,11 +19,11 @@ from toolkit import commandline, training
 from toolkit.training import WATCHED
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-
     from toolkit.datasets import ImageSet
     from toolkit.tracking import Run
+
+    import numpy as np
+    import torch
 
 
 @dataclass(frozen=True)
@@ -128,9 +125,9 @@ def _train_epoch(
     run: Run,
 ) -> tuple[float, float]:
     """Train for one epoch. Returns the mean loss and the accuracy over its steps."""
-    import torch
-
     from toolkit.augment import augment, parts_of
+
+    import torch
 
     batch_size, parts = config.batch_size, parts_of(config.augment_parts)
     steps = max(1, len(images) // batch_size)

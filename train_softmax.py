@@ -7,21 +7,18 @@ python train_softmax.py --final      # on all 60,000 images
 
 from __future__ import annotations
 
-import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
-
-# isort: split
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
 
 from classifier import option
 from softmax import Softmax, loss_and_gradient
 from toolkit import commandline, training
 from toolkit.features import pixels
 from toolkit.training import WATCHED
+
+import numpy as np
 
 if TYPE_CHECKING:
     from toolkit.datasets import ImageSet

@@ -12,19 +12,16 @@ It reads 99.5 % of MNIST's test images, with and without --augment. With it (--c
 
 from __future__ import annotations
 
-import toolkit  # noqa: F401 -- first: from here on Ctrl-C ends quietly
-
-# isort: split
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 import svm
 from classifier import InputError, option
 from toolkit import commandline, training
 from toolkit.training import WATCHED
+
+import numpy as np
 
 if TYPE_CHECKING:
     from toolkit.datasets import ImageSet

@@ -19,12 +19,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import strokes_as_pictures
-
 from classifier import write_safely
 from predict import CLASSIFIERS
 from toolkit import commandline
 from toolkit.metrics import METRICS
+
+import strokes_as_pictures
 
 HEAD = """# The models that come with the toolkit
 
@@ -60,9 +60,9 @@ def command(kind: str, trained_on: dict[str, Any]) -> str:
 
 def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
     """Return a model's part of the page; `tests` are image sets by the name that the page gives them."""
-    from threadpoolctl import threadpool_limits
-
     from toolkit.evaluation import evaluate, measure
+
+    from threadpoolctl import threadpool_limits
 
     path = ROOT / "models" / f"{kind}.safetensors"
     model = getattr(import_module(kind), name).load(path)
@@ -104,9 +104,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
 
-    import torch
-
     from toolkit import datasets, drawings
+
+    import torch
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,11 +1,12 @@
 """Turn recorded strokes into the small pictures that other digit-drawing programs make.
 
-    python bench/strokes_as_pictures.py pendigits.npz FOLDER [--part test]
+    python bench/strokes_as_pictures.py pendigits.npz FOLDER
     python test_ann.py --drawn FOLDER
 
 Each digit is drawn on a canvas of 448 pixels with a round pen of 55. The longer side of the pen's path takes
 45 to 75 % of the canvas, and its middle is up to 12 % of the canvas off centre each way. The canvas is then
-averaged down to 28 x 28. So the digits are small, thick and off centre. The files are named LABEL_NUMBER.png.
+averaged down to 28 x 28. So the digits are small, thick and off centre. If the file is
+divided into parts, only the test part is drawn.
 """
 
 from __future__ import annotations
@@ -45,18 +46,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     parser.add_argument("strokes", metavar="FILE", help="recorded drawings, .npz")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder for the pictures")
-    parser.add_argument(
-        "--part", choices=("test", "validation", "all"), default="test", help="which drawings"
-    )
-    parser.add_argument("--seed", type=commandline.seed, default=1, help="of sizes and positions")
     arguments = parser.parse_args(argv)
 
     from PIL import Image
 
     drawings = load_drawings(arguments.strokes)
-    if drawings.is_test is not None and arguments.part != "all":
-        drawings = select(drawings, drawings.is_test == (arguments.part == "test"))
-    rng = np.random.default_rng(arguments.seed)
+    if drawings.is_test is not None:
+        drawings = select(drawings, drawings.is_test)
+    rng = np.random.default_rng(1)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for number, (strokes, label) in enumerate(zip(drawings.strokes, drawings.labels, strict=True)):
         Image.fromarray(shrunk(strokes, rng)).save(arguments.folder / f"{label}_{number:05}.png")

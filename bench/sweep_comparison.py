@@ -15,11 +15,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
-
 import sweep_ann
 from toolkit import commandline, datasets, sweep, trials
 from toolkit.sweep import Settings
+
+import numpy as np
 
 
 def small_space() -> dict[str, Any]:

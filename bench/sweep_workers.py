@@ -18,11 +18,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import sweep_comparison  # the small networks of its search space
-
 from softmax import Softmax
 from toolkit import commandline, datasets, sweep
 from toolkit.sweep import Search, Settings
+
+import sweep_comparison  # the small networks of its search space
 
 
 def train(train_set: Any, validation_set: Any, config: Any, *, seed: int, run: Any) -> tuple[Softmax, dict]:

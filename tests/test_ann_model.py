@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-import numpy as np
-import pytest
-import torch
-
 import train_ann
 from ann import ANN
 from classifier import InputError
 from conftest import silent_run
+
+import numpy as np
+import pytest
+import torch
 
 
 def choices(name: str) -> tuple:

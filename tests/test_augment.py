@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-import torch
-
 from ann import to_tensor
 from toolkit import augment as module
 from toolkit import handwriting
 from toolkit.augment import AUGMENTATIONS, RANGES, _grow, augment, parts_of
 from toolkit.files import InputError
+
+import numpy as np
+import pytest
+import torch
 
 
 def generator(seed: int = 0) -> torch.Generator:

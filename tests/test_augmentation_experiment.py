@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
-import numpy as np
-import pytest
-from scipy import stats
-
 from experiments import augmentation as experiment
 from toolkit import figures
 from toolkit.augment import RANGES
@@ -16,6 +12,10 @@ from toolkit.config import option
 from toolkit.drawings import Drawings, save_drawings
 from toolkit.files import read_lines
 from toolkit.handwriting import STYLES
+
+import numpy as np
+import pytest
+from scipy import stats
 
 
 @pytest.fixture(autouse=True)

@@ -6,17 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pytest
-from filelock import FileLock
-from PIL import Image
-
 import capture
 from capture import Recorder, complete, export_pictures, import_sets, load_set, writer_name
 from classifier import ROOT, InputError
 from toolkit import drawings
 from toolkit.drawings import Drawings, load_drawings, load_drawn, save_drawings
 from toolkit.framing import frame_strokes
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
 
 
 def strokes_of(digit: int, seed: int = 0) -> list[np.ndarray]:

@@ -6,15 +6,15 @@ import json
 import pickle
 import resource
 
-import numpy as np
-import pytest
-from safetensors.numpy import save
-
 from ann import ANN
 from classifier import ModelFileError
 from softmax import Softmax
 from svm import SVM
 from toolkit.files import read_arrays, write_arrays
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
 
 
 def test_probabilities_and_predictions_agree(model, digits_validation):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 
-import numpy as np
-import pytest
-
 from classifier import ROOT, Classifier, ModelFileError, best_guess
 from toolkit.evaluation import fit_threshold
 from toolkit.framing import frame_strokes
-from toolkit.strokes import BOX, Drawing
+from toolkit.painting import BOX, Answer, Drawing, Worker, reason
+
+import numpy as np
+import pytest
 
 pytest.importorskip("tkinter", reason="this Python has no tkinter")
-from toolkit.answering import Answer, Worker, reason
 from toolkit.cards import percent
 
 

@@ -6,16 +6,16 @@ import json
 import subprocess
 import sys
 
+import classifier
+import pareto
+from toolkit import datasets, drawings, evaluation, figures
+from toolkit.metrics import evaluate
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-
-import classifier
-import pareto
-from toolkit import datasets, drawings, evaluation, figures
-from toolkit.metrics import evaluate
 
 RNG = np.random.default_rng(0)
 

@@ -9,12 +9,12 @@ import stat
 import subprocess
 import sys
 
-import pytest
-
 from conftest import ROOT
 from toolkit import files, tracking
 from toolkit.config import Config
 from toolkit.files import InputError, append_line, check_writable, read_lines, write_safely
+
+import pytest
 
 
 def test_a_link_is_followed_and_permissions_stay(tmp_path):

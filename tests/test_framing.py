@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from toolkit.framing import BOX, PEN, frame_picture, frame_strokes
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-
-from toolkit.framing import BOX, PEN, frame_picture, frame_strokes
 
 # A 4 of two strokes, in a box of 100.
 FOUR = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 from conftest import ROOT
+
+import pytest
 
 SCRIPTS = {path.stem: path for path in ROOT.glob("*.py")}
 TOOLKIT = {f"toolkit.{path.stem}": path for path in (ROOT / "toolkit").glob("[!_]*.py")}

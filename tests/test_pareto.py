@@ -7,17 +7,17 @@ import importlib
 import math
 import warnings
 
-import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
-
 import pareto
 from classifier import InputError
 from pareto import hypervolume, is_pareto_optimal
 from toolkit import trials
 from toolkit.files import ROOT
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 # Few different values, so that ties and duplicates are the rule; infinities too.
 VALUES = st.sampled_from([-math.inf, -1.5, -0.0, 0.0, 1e-300, 1.0, 1.0 + 2**-52, 2.0, math.inf])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import predict
+from classifier import ROOT, Classifier, InputError, ModelFileError
+
 import numpy as np
 import pytest
 from PIL import Image
-
-import predict
-from classifier import ROOT, Classifier, InputError, ModelFileError
 
 
 class Counter(Classifier):

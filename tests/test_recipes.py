@@ -8,11 +8,11 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 from conftest import ROOT, Script
 from toolkit.files import read_arrays, read_lines
+
+import numpy as np
+import pytest
 
 DIGITS = ("--dataset", "digits")
 QUIET = ("--wandb", "disabled", "--quiet")

@@ -7,9 +7,6 @@ import math
 import re
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 import classifier
 import pareto
 import report
@@ -24,6 +21,9 @@ from toolkit.report.diagnosis import diagnose
 from toolkit.report.importance import importance
 from toolkit.report.results import Model, Results, Study
 from toolkit.report.texts import Texts
+
+import numpy as np
+import pytest
 
 NASTY = 'error: #bad *x* _y_ @ref $z$ <a> `code` \\n [q] // "c" é'
 

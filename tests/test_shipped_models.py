@@ -6,11 +6,11 @@ import hashlib
 import re
 from importlib import import_module
 
-import numpy as np
-import pytest
-
 from conftest import ROOT
 from predict import CLASSIFIERS
+
+import numpy as np
+import pytest
 
 PAGE = (ROOT / "models" / "README.md").read_text()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-from sklearn.linear_model import LogisticRegression
-
 import train_softmax
 from conftest import silent_run
 from softmax import Softmax, loss_and_gradient
 from toolkit.features import pixels
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 
 def test_softmax_of_large_logits_is_finite():

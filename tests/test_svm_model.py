@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-from sklearn.svm import SVC
-
 from classifier import InputError
 from svm import SVM
 from toolkit import features
+
+import numpy as np
+import pytest
+from sklearn.svm import SVC
 
 
 @pytest.mark.parametrize(

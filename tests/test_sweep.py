@@ -13,17 +13,17 @@ import subprocess
 import time
 from pathlib import Path
 
-import numpy as np
-import pytest
-import toy_sweep
-from toy_sweep import SEARCH
-
 from classifier import InputError
 from toolkit import search, sweep, trials
 from toolkit.drawings import Drawings, save_drawings
 from toolkit.metrics import evaluate, flat
 from toolkit.search import GRID_POINTS, draw, first_trial, read_space
 from toolkit.sweep import Settings
+
+import numpy as np
+import pytest
+import toy_sweep
+from toy_sweep import SEARCH
 
 SHORT = {"SWEEP_HEARTBEAT": "0.5"}  # for tests that wait for a killed process to count as dead
 

@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from toy_sweep import SEARCH
-
 from classifier import InputError
 from toolkit import sweep, trials
 from toolkit.sweep import Settings
+
+import pytest
+from toy_sweep import SEARCH
 
 pytestmark = pytest.mark.server
 WORKERS = 4

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 
-import pytest
-from toy_sweep import SEARCH
-from wandb_server import PROJECT, SWEEP, WandbServer
-
 from classifier import InputError
 from toolkit import search, sweep, trials, wandb_sweep
 from toolkit.sweep import Settings
+
+import pytest
+from toy_sweep import SEARCH
+from wandb_server import PROJECT, SWEEP, WandbServer
 
 pytestmark = pytest.mark.server
 PROPOSALS = [

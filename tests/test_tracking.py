@@ -14,11 +14,11 @@ import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from classifier import ROOT, InputError
 from toolkit import tracking
 from toolkit.tracking import Run
+
+import pytest
 
 EPOCH = {"train_loss": 0.5, "train_accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.875, "seconds": 1.25}
 

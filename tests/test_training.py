@@ -9,15 +9,15 @@ import signal
 import subprocess
 import time
 
-import numpy as np
-import pytest
-
 import classifier
 from ann import ANN
 from svm import SVM
 from toolkit import tracking, training
 from toolkit.drawings import Drawings, save_drawings
 from toolkit.files import InputError, ModelFileError, read_arrays, write_arrays
+
+import numpy as np
+import pytest
 
 DIGITS = ("--dataset", "digits", "--wandb", "disabled")
 QUICK = {

@@ -13,13 +13,13 @@ import sys
 import threading
 import time
 
-import numpy as np
-import pytest
-
 import capture
 from classifier import ROOT, Classifier, ModelFileError
 from toolkit.drawings import load_drawings
-from toolkit.strokes import BOX
+from toolkit.painting import BOX
+
+import numpy as np
+import pytest
 
 tk = pytest.importorskip("tkinter", reason="this Python has no tkinter")
 from digitpainter import PEN_WIDTHS, Painter  # noqa: E402
@@ -479,14 +479,6 @@ def test_every_size_and_theme_can_be_drawn(open_window, scale, dark):
         root.geometry(f"{wanted[0]}x{wanted[1]}")
         size = tuple(map(max, wanted, root.minsize()))
         window.until(lambda size=size: (root.winfo_width(), root.winfo_height()) == size)
-
-
-def test_it_works_without_the_theme(open_window, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sv_ttk", None)
-    window, (card,) = open_window(Fake)
-    window.draw(*ONE)
-    window.answered()
-    assert card.digit == "1"
 
 
 def test_nothing_of_a_closed_window_runs_on(open_window):

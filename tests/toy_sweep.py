@@ -19,12 +19,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
-
 from classifier import Classifier, option
 from classifier import Config as BaseConfig
 from toolkit import commandline, sweep
 from toolkit.datasets import ImageSet
+
+import numpy as np
 
 if os.environ.get("TOY_BEAT"):
     from wandb.agents import pyagent

@@ -175,9 +175,9 @@ def hook(batch: Batch, draw: Draw, size: float) -> None:
 
 def style(batch: Batch, draw: Draw, size: float) -> None:
     """Write digits in other ways; `size` multiplies the probabilities in `handwriting.STYLES`."""
-    import torch
-
     from toolkit import handwriting
+
+    import torch
 
     if batch.labels is None:
         return

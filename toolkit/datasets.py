@@ -21,10 +21,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from toolkit import commandline
 from toolkit.files import InputError
+
+import numpy as np
 
 SPLITS = ("train", "validation", "test", "all")
 DEFAULT = "mnist"  # the data set of the shipped models
@@ -132,7 +132,7 @@ def _stratified(labels: np.ndarray, count: int, rng: np.random.Generator | None)
     return mask
 
 
-def find_mnist(data: str | os.PathLike[str] | None = None, *, download: bool = True) -> Path:
+def find_mnist(data: str | os.PathLike[str] | None = None) -> Path:
     """Find the folder with MNIST's four files, and download them if they are nowhere.
 
     If `data` is given, only that folder is searched (and downloaded to). Otherwise `$MNIST_DIR` is searched,
@@ -149,12 +149,10 @@ def find_mnist(data: str | os.PathLike[str] | None = None, *, download: bool = T
             if all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in names):
                 return folder
     tried = ", ".join(str(place) for place in places)
-    why = "not asked for"
-    if download:
-        print(f"MNIST is not in {tried}: downloading it into {places[-1]} ...", flush=True)
-        why = _download(places[-1])
-        if not why:
-            return places[-1] / "MNIST" / "raw"
+    print(f"MNIST is not in {tried}: downloading it into {places[-1]} ...", flush=True)
+    why = _download(places[-1])
+    if not why:
+        return places[-1] / "MNIST" / "raw"
     raise InputError(
         f"MNIST was found in none of --data DIR, $MNIST_DIR and ./data (looked in {tried}), and the download "
         f"failed ({why}); name its folder with --data, or take the bundled digits with --dataset digits."
@@ -204,16 +202,15 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 def _read_digits(part: str, data: str | os.PathLike[str] | None) -> tuple[np.ndarray, np.ndarray]:
     """Read scikit-learn's digits, 8 x 8 with values 0 to 16, as 20 x 20 pixels centred by mass in 28 x 28."""
     from PIL import Image
+    from scipy import ndimage
     from sklearn.datasets import load_digits
 
     bundle = load_digits()
     images = np.zeros((len(bundle.target), 28, 28), dtype=np.uint8)
     for image, small in zip(images, bundle.images, strict=True):
         grey = Image.fromarray(np.rint(small * (255 / 16)).astype(np.uint8))
-        large = np.asarray(grey.resize((20, 20), Image.Resampling.BICUBIC), dtype=np.float64)
-        place = np.arange(20) + 0.5
-        x, y = (large.sum(axis=0) * place).sum(), (large.sum(axis=1) * place).sum()
-        left, top = (int(np.clip(np.rint(14 - c / large.sum()), 0, 8)) for c in (x, y))
+        large = np.asarray(grey.resize((20, 20), Image.Resampling.BICUBIC))
+        top, left = np.clip(np.rint(13.5 - np.array(ndimage.center_of_mass(large))), 0, 8).astype(int)
         image[top : top + 20, left : left + 20] = large
     return images, bundle.target.astype(np.int64)
 
@@ -260,7 +257,7 @@ def main(argv: list[str] | None = None) -> None:
     for split in SPLITS:
         images = load(split, data=arguments.data)
         print(f"{images.name}: {len(images):,} images")
-    print(f"MNIST is in {find_mnist(arguments.data, download=False)}")
+    print(f"MNIST is in {find_mnist(arguments.data)}")
 
 
 if __name__ == "__main__":

@@ -8,31 +8,41 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import math
 import os
 import re
 import sys
 import warnings
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from classifier import InputError, write_safely
 from toolkit.datasets import ImageSet
 from toolkit.framing import frame_picture, frame_strokes
 
-NEEDED = ("points", "stroke_offsets", "digit_offsets", "labels", "writers")
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ARRAYS = {  # of a file: the shape of one item, and the kinds of its type
+    "points": ((2,), "iuf"),
+    "stroke_offsets": ((), "iu"),
+    "digit_offsets": ((), "iu"),
+    "labels": ((), "iu"),
+    "writers": ((), "iuU"),
+    "is_test": ((), "b"),
+    "images": ((28, 28), "u"),
+    "times": ((), "iu"),
+}
 OPTIONAL = ("is_test", "images", "times")
 MOST_BYTES = 2**28  # of all arrays of a set: more than 200,000 drawings
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow starts Ghostscript to read EPS
-MOST_PIXELS = 40_000_000
+MOST_MEGAPIXELS = 40
 LOCK_TIMEOUT = 10  # seconds
 LARGE = 2_000  # pixels: a longer picture is shrunk while it is read
-FRAMED = "digit-framed"  # PNG text of an exported image, which must not be framed again
+FRAMED = "digit-framed"  # PNG text of an exported image
 
 
 @dataclass
@@ -84,20 +94,15 @@ def load_drawn(path: str | os.PathLike[str], *, part: str = "test") -> ImageSet:
     InputError : there is nothing, or no drawings.
     """
     place = Path(path)
-    if place.is_dir():
-        pictures = load_pictures(place)
-        assert pictures.images is not None
-        return ImageSet(pictures.images, pictures.labels, place.name)
-    drawings = load_drawings(place)
+    drawings = load_pictures(place) if place.is_dir() else load_drawings(place)
     if drawings.is_test is not None and part != "all":
         drawings = select(drawings, drawings.is_test if part == "test" else ~drawings.is_test)
     if not len(drawings):
         raise InputError(f"{path} holds no drawings.")
-    images = np.stack([frame_strokes(digit) for digit in drawings.strokes])
-    if drawings.images is not None:
-        # A picture has no strokes, only its image.
-        pictures_only = np.array([not digit for digit in drawings.strokes])
-        images[pictures_only] = drawings.images[pictures_only]
+    images = np.stack([frame_strokes(strokes) for strokes in drawings.strokes])
+    if drawings.images is not None:  # a picture has no strokes, only its image
+        pictures = np.array([not strokes for strokes in drawings.strokes])
+        images[pictures] = drawings.images[pictures]
     return ImageSet(images, drawings.labels, place.name)
 
 
@@ -114,94 +119,55 @@ def load_drawings(path: str | os.PathLike[str]) -> Drawings:
 
     Raises InputError if the file is missing, damaged, too large or of another kind.
     """
-    _expect_regular_file(path)
-    try:
-        arrays = _read_npz(path)
-    except InputError:
-        raise
-    except (
-        Exception
-    ) as error:  # the readers of zip, of NumPy's headers and of compression raise a dozen kinds
-        why = str(error) or type(error).__name__
-        raise InputError(f"{path} is damaged or holds no recorded drawings ({why}).") from error
-    missing = [name for name in NEEDED if name not in arrays]
+    reading = _reading(path, "damaged or holds no recorded drawings")
+    with reading, open(path, "rb") as file, np.load(file) as archive:
+        total = sum(member.file_size for member in archive.zip.infolist())  # zipfile never reads more
+        if total > MOST_BYTES:
+            raise InputError(f"{path} is too large: its arrays take {total / 1e6:,.0f} MB.")
+        arrays = {name: np.asarray(archive[name]) for name in ARRAYS if name in archive}
+    missing = [name for name in ARRAYS if name not in arrays and name not in OPTIONAL]
     if missing:
         raise InputError(f"{path} holds no recorded drawings: it lacks {', '.join(missing)}.")
     if not _fit_one_another(arrays):
         raise InputError(f"{path} is damaged: its arrays do not fit one another.")
-    stroke_offsets, digit_offsets = arrays["stroke_offsets"], arrays["digit_offsets"]
-    all_strokes = np.split(arrays["points"], stroke_offsets[1:-1]) if len(stroke_offsets) > 1 else []
+    *strokes, _ = np.split(arrays["points"], arrays["stroke_offsets"][1:])
     return Drawings(
-        strokes=[all_strokes[first:last] for first, last in itertools.pairwise(digit_offsets)],
+        strokes=[strokes[first:last] for first, last in itertools.pairwise(arrays["digit_offsets"])],
         labels=arrays["labels"].astype(np.int64),
         writers=arrays["writers"],
-        is_test=arrays.get("is_test"),
-        images=arrays.get("images"),
-        times=arrays.get("times"),
+        **{name: arrays.get(name) for name in OPTIONAL},
     )
 
 
-def _expect_regular_file(path: str | os.PathLike[str]) -> None:
-    """Raise InputError unless there is a file: opening a named pipe would wait for ever."""
+@contextlib.contextmanager
+def _reading(path: str | os.PathLike[str], otherwise: str) -> Iterator[None]:
+    """Raise InputError unless there is a file, and for anything that its reader trips over."""
     if not os.path.exists(path):
         raise InputError(f"there is no file {path}.")
-    if not os.path.isfile(path):
+    if not os.path.isfile(path):  # opening a named pipe would wait for ever
         raise InputError(f"{path} is not a file.")
-
-
-def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Read the arrays of a set, after checking how much memory they declare to need."""
-    from numpy.lib import format as npy
-
-    arrays = {}
-    with zipfile.ZipFile(path) as archive:
-        there = set(archive.namelist())
-        members = {
-            name: archive.getinfo(f"{name}.npy") for name in (*NEEDED, *OPTIONAL) if f"{name}.npy" in there
-        }
-        total = sum(member.file_size for member in members.values())  # zipfile never reads more than that
-        if total > MOST_BYTES:
-            raise InputError(f"{path} is too large: its arrays take {total / 1e6:,.0f} MB.")
-        for name, member in members.items():
-            with archive.open(member) as file:
-                read_header = npy.read_array_header_1_0
-                if npy.read_magic(file) != (1, 0):
-                    read_header = npy.read_array_header_2_0
-                shape, _, dtype = read_header(file)
-            if math.prod(shape) * dtype.itemsize > member.file_size:  # else NumPy makes room for all of it
-                raise ValueError(f"{name} is cut short")
-            with archive.open(member) as file:
-                arrays[name] = npy.read_array(file, allow_pickle=False)
-    return arrays
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} is {otherwise} ({str(error) or type(error).__name__}).") from error
 
 
 def _fit_one_another(arrays: dict[str, np.ndarray]) -> bool:
     """Say whether the arrays of a set have the right types, and shapes that belong together."""
-    kinds = {
-        "points": (2, "iuf"),
-        "stroke_offsets": (1, "iu"),
-        "digit_offsets": (1, "iu"),
-        "labels": (1, "iu"),
-        "writers": (1, "iuU"),
-        "is_test": (1, "b"),
-        "images": (3, "u"),
-        "times": (1, "iu"),
-    }
     for name, array in arrays.items():
-        rank, allowed = kinds[name]
-        if array.ndim != rank or array.dtype.kind not in allowed:
+        shape, kinds = ARRAYS[name]
+        if array.ndim == 0 or array.shape[1:] != shape or array.dtype.kind not in kinds:
             return False
-    points, labels = arrays["points"], arrays["labels"]
-    stroke_offsets, digit_offsets = arrays["stroke_offsets"], arrays["digit_offsets"]
+    labels = arrays["labels"]
     return (
-        points.shape[1] == 2
-        and _are_offsets(stroke_offsets, len(points))
-        and _are_offsets(digit_offsets, len(stroke_offsets) - 1)
-        and len(digit_offsets) == len(labels) + 1
+        _are_offsets(arrays["stroke_offsets"], len(arrays["points"]))
+        and _are_offsets(arrays["digit_offsets"], len(arrays["stroke_offsets"]) - 1)
+        and len(arrays["digit_offsets"]) == len(labels) + 1
         and bool(((labels >= 0) & (labels <= 9)).all())
         and all(len(arrays[name]) == len(labels) for name in ("writers", *OPTIONAL) if name in arrays)
-        and ("images" not in arrays or arrays["images"].shape[1:] == (28, 28))
-        and ("images" not in arrays or arrays["images"].dtype == np.uint8)
+        and arrays.get("images", np.zeros(0, np.uint8)).dtype == np.uint8
     )
 
 
@@ -239,15 +205,11 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
 
     file = Path(path).resolve()
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file.with_name(f".{file.name}.lock"))
     try:
-        lock.acquire(timeout=LOCK_TIMEOUT)
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=LOCK_TIMEOUT):
+            yield
     except Timeout:
         raise InputError(f"{path} is in use by another program.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 # Pictures
@@ -259,55 +221,49 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     Transparent parts become white, or black if all that is visible is light. A picture that is longer than
     `LARGE` is averaged to a smaller one.
 
-    Raises InputError if the file is missing, is not a picture or has more than `MOST_PIXELS` pixels.
+    Raises InputError if the file is missing, is not a picture or has more than `MOST_MEGAPIXELS`.
     """
-    return _read_picture(path)[0]
-
-
-def _read_picture(path: str | os.PathLike[str]) -> tuple[np.ndarray, bool]:
-    """Read a picture, and whether it is an exported image that is already framed."""
-    _expect_regular_file(path)
-    try:
-        # Pillow warns of oddities that it can cope with; the sizes are checked here.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _decode(path)
-    except InputError:
-        raise
-    except Exception as error:  # damage inside a picture surfaces as whatever its decoder trips over
-        why = str(error) or type(error).__name__
-        raise InputError(f"{path} is not a picture that can be read ({why}).") from error
-
-
-def _decode(path: str | os.PathLike[str]) -> tuple[np.ndarray, bool]:
     from PIL import Image, ImageOps
 
-    with Image.open(path, formats=FORMATS) as opened:
-        width, height = opened.size
-        if width * height > MOST_PIXELS:
-            raise InputError(
-                f"{path} has {width * height / 1e6:,.0f} megapixels; at most {MOST_PIXELS // 10**6} are read."
-            )
-        framed = opened.info.get(FRAMED) == "yes" and opened.size == (28, 28)
-        opened.draft(None, (LARGE, LARGE))  # a large JPEG is decoded at a half, a quarter or an eighth
-        opened.load()
-        with contextlib.suppress(Exception):  # damage in what the camera wrote beside the pixels
-            ImageOps.exif_transpose(opened, in_place=True)
-        picture: Image.Image = opened
-        transparent = "A" in picture.getbands() or "transparency" in picture.info
-        if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion cuts off at 255
-            picture = Image.fromarray(np.clip(np.asarray(picture) // 257, 0, 255).astype(np.uint8))
-        elif transparent:
-            picture = picture.convert("RGBA").convert("LA")
-        else:
-            picture = picture.convert("L")
-        picture = picture.reduce(max(1, max(picture.size) // LARGE))
-        if picture.mode == "L":
-            return np.asarray(picture), framed
-        both = np.asarray(picture, dtype=np.float32)
-        grey, opaque = both[..., 0], both[..., 1]
-        paper = 0 if grey[opaque > 127].min(initial=255) > 127 else 255
-        return np.rint(paper + (grey - paper) * (opaque / 255)).astype(np.uint8), framed
+    # Pillow warns of oddities that it can cope with.
+    with _reading(path, "not a picture that can be read"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture: Image.Image = Image.open(path, formats=FORMATS)
+        with picture:
+            megapixels = picture.width * picture.height / 1e6
+            if megapixels > MOST_MEGAPIXELS:
+                raise InputError(
+                    f"{path} has {megapixels:,.0f} megapixels; at most {MOST_MEGAPIXELS} are read."
+                )
+            picture.draft(None, (LARGE, LARGE))  # a large JPEG is decoded at a half, a quarter or an eighth
+            picture.load()
+            with contextlib.suppress(Exception):  # damage in what the camera wrote beside the pixels
+                ImageOps.exif_transpose(picture, in_place=True)
+            picture = _grey(picture)
+        return np.asarray(picture.reduce(max(1, max(picture.size) // LARGE)))
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """Convert a picture to grey, on white paper, or on black paper if all that is visible is light."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion cuts off at 255
+        return Image.fromarray(np.clip(np.asarray(picture) // 257, 0, 255).astype(np.uint8))
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture.convert("L")
+    grey, opaque = picture.convert("RGBA").convert("LA").split()
+    light = np.asarray(grey)[np.asarray(opaque) > 127].min(initial=255) > 127
+    paper = Image.new("L", picture.size, 0 if light else 255)
+    paper.paste(grey, mask=opaque)
+    return paper
+
+
+def _is_framed(path: Path) -> bool:
+    """Say whether a picture is an exported image, which must not be framed again."""
+    from PIL import Image
+
+    with Image.open(path, formats=FORMATS) as picture:
+        return picture.info.get(FRAMED) == "yes" and picture.size == (28, 28)
 
 
 def load_pictures(folder: Path) -> Drawings:
@@ -322,12 +278,12 @@ def load_pictures(folder: Path) -> Drawings:
         if match is None:
             continue
         try:
-            picture, framed = _read_picture(file)
+            picture = read_picture(file)
         except (InputError, OSError) as caught:
             print(f"Left out: {caught}", file=sys.stderr)
             error = caught
             continue
-        found.append((picture if framed else frame_picture(picture), int(match[1]), match[2]))
+        found.append((picture if _is_framed(file) else frame_picture(picture), int(match[1]), match[2]))
     if not found:
         if error is not None:
             raise InputError(f"{folder} holds no picture that can be read: {error}")

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from classifier import Classifier, find_model
 from toolkit import commandline, datasets, drawings, files, tracking
 from toolkit.files import InputError
 from toolkit.metrics import evaluate, headline
+
+import numpy as np
 
 LATENCY_REPEATS, LATENCY_SECONDS = 50, 1.0  # of the median time of an answer, whichever comes first
 

@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-import numpy as np
-
 from toolkit.files import write_safely
 from toolkit.metrics import METRICS, number
 from toolkit.scales import linear, metric_scale
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from toolkit.files import InputError
+
+import numpy as np
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from toolkit.metrics import METRICS, number
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from toolkit import datasets
 from toolkit.config import Config
 from toolkit.files import InputError
 from toolkit.metrics import check_names
 from toolkit.trials import DEFAULT_DB, database_url
+
+import numpy as np
 
 if TYPE_CHECKING:
     import optuna

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
 from classifier import Classifier, expect_arrays
 from toolkit import commandline, datasets, drawings, tracking
 from toolkit.augment import augment, parts_of
@@ -31,6 +29,8 @@ from toolkit.files import (
     versions,
     write_arrays,
 )
+
+import numpy as np
 
 C = TypeVar("C", bound=Config)
 WATCHED = 6_000  # images of the training split whose loss is measured each epoch: as many as in validation

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import harness
-import numpy as np
-from harness import Case, damage, damage_array
-
 import capture
 from toolkit import datasets, drawings, files
 from toolkit.framing import frame_picture
+
+import harness
+import numpy as np
+from harness import Case, damage, damage_array
 
 
 def check_images(images: np.ndarray, labels: np.ndarray | None = None) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import harness
-import numpy as np
-from harness import Case, damage, damage_array, damage_json, to_json
-
 from ann import ANN
 from classifier import Classifier, ModelFileError, best_guess
 from softmax import Softmax
 from svm import SVM
 from toolkit import evaluation, files
+
+import harness
+import numpy as np
+from harness import Case, damage, damage_array, damage_json, to_json
 
 
 def small_models(rng: np.random.Generator) -> dict[str, Classifier]:

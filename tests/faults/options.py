@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from classifier import Classifier
+from toolkit import commandline, datasets, drawings, training
+
 import harness
 import numpy as np
 from harness import Case
-
-from classifier import Classifier
-from toolkit import commandline, datasets, drawings, training
 
 VALUES = [
     "",

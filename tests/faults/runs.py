@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import harness
-import numpy as np
-from harness import Case, damage, damage_array, damage_json, to_json
-
 import train_ann
 import train_softmax
 from ann import ANN
 from classifier import Classifier
 from softmax import Softmax
 from toolkit import files, tracking, training
+
+import harness
+import numpy as np
+from harness import Case, damage, damage_array, damage_json, to_json
 
 BASE = ["--dataset", "digits", "--limit", "20", "--epochs", "2", "--quiet", "--wandb", "disabled"]
 TRAININGS: dict[str, tuple[Any, type[Classifier], list[str]]] = {

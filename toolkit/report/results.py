@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from classifier import Classifier
 from toolkit import datasets, drawings, evaluation, files, tracking
 from toolkit.config import Config
 from toolkit.datasets import ImageSet
 from toolkit.files import ROOT, InputError
 from toolkit.report.diagnosis import Diagnosis, diagnose
+
+import numpy as np
 
 NO_MATTER = ("jobs", "device")  # entries of a configuration that change no result
 

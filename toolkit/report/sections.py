@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from toolkit import figures
 from toolkit.metrics import METRICS
 from toolkit.report import diagnosis
 from toolkit.report.importance import FEWEST_TRIALS, LEAST_R2, Importance, are_numbers, finite
 from toolkit.report.results import Model, Results, Training, shown
 from toolkit.report.texts import Texts
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
