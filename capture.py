@@ -149,7 +149,8 @@ def joined(sets: Sequence[Drawings]) -> Drawings:
 def import_sets(path: Path, sources: Sequence[Path]) -> tuple[int, int]:
     """Add the drawings of files and folders to a set. Return how many were new, and how many it holds now.
 
-    A drawing is left out if the set has one of the same label and writer that classifiers see alike.
+    A drawing is left out if the set has it already: the same label, writer and strokes, or, for a picture
+    without strokes, the same image.
     Raises InputError if a source holds no drawings. Then nothing is added.
     """
     load_set(path)  # refuses a file of another kind before any work
@@ -161,12 +162,14 @@ def import_sets(path: Path, sources: Sequence[Path]) -> tuple[int, int]:
         before = load_set(path)
         together = joined([before, *added])
         assert together.images is not None
-        first: dict[tuple[int, str, bytes], int] = {}
-        for number, image in enumerate(together.images):
-            key = int(together.labels[number]), str(together.writers[number]), image.tobytes()
-            first.setdefault(key, number)
+        known: set[tuple[object, ...]] = set()
         taken = np.arange(len(together)) < len(before)
-        taken[list(first.values())] = True
+        for number, (strokes, image) in enumerate(zip(together.strokes, together.images, strict=True)):
+            who = int(together.labels[number]), str(together.writers[number])
+            drawn = (*who, *(np.asarray(stroke, float).tobytes() for stroke in strokes))
+            seen = (*who, image.tobytes())
+            taken[number] |= (drawn if strokes else seen) not in known
+            known |= {drawn, seen}
         save_drawings(path, select(together, taken))
     return int(taken.sum()) - len(before), int(taken.sum())
 

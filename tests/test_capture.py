@@ -355,3 +355,12 @@ def test_command_line(script, tmp_path):
     assert "nothing" in script("capture.py", "--writer", "x", "--import", "nothing", status=2).stderr
     assert not (tmp_path / "captured").exists()
     assert "display" in script("capture.py", "--writer", "x", status=2, DISPLAY="").stderr
+
+
+def test_drawings_that_look_alike_are_all_kept(tmp_path):
+    """Two straight 1s give the same image, and are two drawings; the same one again is not."""
+    for name, bottom in (("a", 400), ("b", 440)):
+        stroke = np.array([[250, 100], [250, bottom]], np.int16)
+        save_drawings(tmp_path / f"{name}.npz", Drawings([[stroke]], np.array([1]), np.array(["me"])))
+    sources = [tmp_path / "a.npz", tmp_path / "b.npz", tmp_path / "a.npz"]
+    assert import_sets(tmp_path / "set.npz", sources) == (2, 2)
