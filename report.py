@@ -36,7 +36,7 @@ from toolkit import commandline, datasets, evaluation, figures, files, trials
 from toolkit.report import results as data
 from toolkit.report import sections
 from toolkit.report.importance import Importance, importance
-from toolkit.report.results import Results, Study, shown
+from toolkit.report.results import Results, Study
 from toolkit.report.texts import FOLDER, LANGUAGES, Texts
 
 import numpy as np
@@ -59,29 +59,34 @@ def read(arguments: Any) -> Results:
     results, folder, runs = Results(CLASSIFIERS, configs), Path(arguments.results), Path(arguments.runs)
     results.studies = read_studies(arguments.db, folder)
     for source in dict.fromkeys(study.source for study in results.studies):
-        results.sources.append(("trials of sweeps", source))
-    if path := _first(runs / "results/results.jsonl", folder / "models.jsonl"):
+        results.sources["trials of sweeps"].append(source)
+
+    def first(what: str, *paths: Path) -> Path | None:
+        for path in filter(Path.is_file, paths):
+            results.sources[what].append(commandline.shown(path))
+            return path
+        return None
+
+    if path := first("base lines", runs / "results/results.jsonl", folder / "models.jsonl"):
         results.base = files.read_lines(path)
-        results.sources.append(("base lines", shown(path)))
-    if path := _first(runs / "augmentation/results.jsonl", folder / "augmentation.jsonl"):
+    own = runs / "augmentation/results.jsonl"
+    if path := first("augmentation experiment", own, folder / "augmentation.jsonl"):
         results.means, results.comparisons = _read_augmentation(path)
-        results.sources.append(("augmentation experiment", shown(path)))
-    if path := _first(folder / "notes.json"):
+    if path := first("what else was tried", folder / "notes.json"):
         results.notes = data.read_notes(path, arguments.lang)
-        results.sources.append(("what else was tried", shown(path)))
     paths = {kind: evaluation.default_model(kind, arguments.dataset) for kind in CLASSIFIERS}
     paths = {kind: path for kind, path in paths.items() if path.is_file()}
     results.test, results.drawn = data.load_images(arguments) if paths else (None, None)
     for kind, path in paths.items():
         model = getattr(import_module(kind), CLASSIFIERS[kind])
         results.models.append(data.test_model(kind, path, model, results.test, results.drawn))
-        results.sources.append(("model", shown(path)))
+        results.sources["model"].append(commandline.shown(path))
     used = {model.kind: model.classifier.trained_on.get("config", {}) for model in results.models}
     for kind, config in configs.items():
         where: dict[str, Any] = {"dataset": arguments.dataset, "limit": arguments.limit}
-        found = data.find_trainings(kind, config, [runs, folder], model=used.get(kind, {}), **where)
-        results.trainings += found
-        results.sources += [("training", shown(run.folder)) for run in found]
+        for run in data.find_trainings(kind, config, [runs, folder], model=used.get(kind, {}), **where):
+            results.trainings.append(run)
+            results.sources["training"].append(commandline.shown(run.folder))
     if not results.sources:
         raise InputError(
             "there is nothing to report on: no model in trained/ or models/, no record in "
@@ -101,7 +106,7 @@ def read_studies(db: str, folder: Path) -> list[Study]:
     for path in sorted(folder.glob("*_trials.jsonl")):
         kind = path.stem.removesuffix("_trials")
         for name, own in trials.read_export(path).items():
-            studies += [Study(name, kind, own, data.shown(path))] if kind not in known else []
+            studies += [Study(name, kind, own, commandline.shown(path))] if kind not in known else []
     return [study for study in studies if study.trials]
 
 
@@ -116,10 +121,6 @@ def _read_augmentation(path: Path) -> tuple[list[Any], list[Any]]:
         raise InputError(f"{path} holds no rows of the augmentation experiment ({error!r}).") from error
 
 
-def _first(*paths: Path) -> Path | None:
-    return next((path for path in paths if path.is_file()), None)
-
-
 def fronts(
     results: Results, found: Mapping[str, Importance | None], texts: Texts, draw: sections.Draw
 ) -> dict[str, Any] | None:
@@ -132,14 +133,14 @@ def fronts(
             panels[pair] = own
     if not panels:
         return None
+    panels_of: dict[tuple[str, int], list[str]] = {}  # study and trial -> the panels in whose front it is
+    for letter, own in zip("abcdefgh", panels.values(), strict=False):
+        for front in own:
+            for index in np.flatnonzero(front.optimal):
+                panels_of.setdefault((front.name, front.finished[index]["number"]), []).append(letter)
     rows = []
     for kind, study in studies.items():
-        panels_of: dict[int, list[str]] = {}  # trial -> letters of the panels in whose front it is
-        for letter, own in zip("abcdefgh", panels.values(), strict=False):
-            for front in own:
-                for index in np.flatnonzero(front.optimal) if front.name == study.name else ():
-                    panels_of.setdefault(front.finished[index]["number"], []).append(letter)
-        trials = [trial for trial in study.ended("finished") if trial["number"] in panels_of]
+        trials = [trial for trial in study.ended("finished") if (study.name, trial["number"]) in panels_of]
         entry, names = found.get(kind), _differing(trials)
         if entry:
             names.sort(key=lambda name: entry.names.index(name) if name in entry.names else 99)
@@ -149,12 +150,10 @@ def fronts(
             shown = ("accuracy", "drawn_accuracy", "latency", "size")
             reached = [texts.metric(name, trial.get(name)) for name in shown]
             settings = [f"{name} {texts.value(parameters[name])}" for name in names if name in parameters][:5]
-            rows.append(
-                [study.name, f"{number}{mark}", ", ".join(panels_of[number]), *reached, "; ".join(settings)]
-            )
-    figure = figures.front_panels(panels, chosen=chosen, label=texts.word, language=texts.language)
+            letters = ", ".join(panels_of[study.name, number])
+            rows.append([study.name, f"{number}{mark}", letters, *reached, "; ".join(settings)])
     return {
-        "file": draw("fronts", figure),
+        "file": draw("fronts", figures.front_panels(panels, chosen=chosen, **texts.for_figures)),
         "chosen": [[name, str(number)] for name, number in chosen.items()],
         "rows": rows[:MOST_ROWS],
         "total": str(len(rows)),
@@ -192,8 +191,13 @@ def augmentation(results: Results, texts: Texts, draw: sections.Draw) -> dict[st
         text = ("+" if entry.difference > 0 else "") + texts.points(entry.difference, margin)
         if entry.p is None:
             return text
-        p = f"< {texts.number(0.001, 3)}" if entry.p < 0.001 else f"= {texts.number(entry.p, 3)}"
-        return f"{text} (p {p})"
+        return f"{text} (p {'<' if entry.p < 0.001 else '='} {texts.number(max(entry.p, 0.001), 3)})"
+
+    def effect(entry: Any) -> dict[str, str]:
+        name = "raises" if entry.low > 0 else "lowers" if entry.high < 0 else "unclear"
+        ends = entry.low, entry.difference, entry.high
+        low, difference, high = map(texts.points, ends if name == "unclear" else sorted(map(abs, ends)))
+        return {"kind": entry.model, "effect": name, "low": low, "difference": difference, "high": high}
 
     seeds = sorted({mean.n for mean in results.means})
     figure = figures.augmentation(results.means, label=word, language=texts.language)
@@ -203,6 +207,11 @@ def augmentation(results: Results, texts: Texts, draw: sections.Draw) -> dict[st
         "seeds": f" {texts.word('to')} ".join(dict.fromkeys([str(seeds[0]), str(seeds[-1])])),
         "means": rows_of(results.means, mean),
         "comparisons": rows_of(results.comparisons, difference),
+        "effects": [
+            effect(entry)
+            for entry in results.comparisons
+            if (entry.setting, entry.test_set) == ("all", "framed") and entry.low is not None
+        ],
     }
 
 
@@ -222,7 +231,6 @@ def gather(results: Results, texts: Texts, authors: Sequence[str], folder: Path)
         "authors": list(authors),
         "date": [today.day, today.month, today.year],
         "names": CLASSIFIERS,
-        "summary": sections.summary(results, found, texts),
         "base": sections.base_lines(results, texts),
         "trainings": sections.trainings(results, texts, draw),
         "searches": sections.searches(results, found, swept, texts, draw),

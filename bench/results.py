@@ -23,7 +23,8 @@ sys.path.insert(0, str(ROOT))
 from predict import CLASSIFIERS
 from toolkit import commandline
 from toolkit.files import append_line, read_json, read_lines
-from toolkit.metrics import METRICS, number
+from toolkit.metrics import METRICS
+from toolkit.report.texts import Texts
 
 ROWS = [
     *(f"train_{kind}.py{flags}" for kind in CLASSIFIERS for flags in ("", " --augment")),
@@ -70,19 +71,15 @@ def measure(row: str, seed: int, data: str, drawn: str | None, folder: Path) -> 
 
 def table(measured: list[dict[str, Any]]) -> str:
     """Return the results as a Markdown table: mean ± standard deviation over the seeds."""
-    lines = [f"| command | seeds | {' | '.join(TESTS.values())} | time | cores | model file |"]
-    lines += ["| --- " * (len(TESTS) + 5) + "|"]
+    head = ["command", "seeds", *(f"{name} (%)" for name in TESTS.values()), "time", "cores", "model file"]
+    rows = [head, ["---"] * len(head)]
     for row in dict.fromkeys(line["row"] for line in measured):
         own = [line for line in measured if line["row"] == row]
-        cells = [f"`{row}`", str(len(own))]
-        for name in TESTS:
-            values = [line[name] for line in own if name in line]
-            spread = f" ± {number(100 * statistics.stdev(values), 2)}" if len(values) > 1 else ""
-            cells.append(f"{number(100 * statistics.mean(values), 2)}{spread} %" if values else "")
-        seconds = statistics.median(line["seconds"] for line in own)
-        cells += [METRICS["train_seconds"].text(seconds), str(own[0]["cores"])]
-        lines.append(f"| {' | '.join([*cells, METRICS['size'].text(own[0]['bytes'])])} |")
-    return "\n".join(lines)
+        shares = [Texts("en").mean([line[name] for line in own if name in line]) for name in TESTS]
+        seconds = METRICS["train_seconds"].text(statistics.median(line["seconds"] for line in own))
+        size = METRICS["size"].text(own[0]["bytes"])
+        rows.append([f"`{row}`", str(len(own)), *shares, seconds, str(own[0]["cores"]), size])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ finished models: nothing is ever chosen on a test split. Measure on an otherwise
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 import tempfile
 from importlib import import_module
@@ -43,15 +44,12 @@ def command(kind: str, trained_on: dict[str, Any]) -> str:
     values, defaults = config.read(trained_on["config"]).values(), config().values()
     words = [f"python train_{kind}.py"]
     for name, value in values.items():
-        flag = "--" + name.replace("_", "-")
-        if value == defaults[name]:
-            continue
-        if isinstance(value, bool):
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-        elif isinstance(value, list):
-            words.append(f"{flag} {','.join(map(str, value)) or repr('')}")
-        else:
-            words.append(flag if name == "augment" and value == 1 else f"{flag} {value}")
+        flag = name.replace("_", "-")
+        if value != defaults[name] and isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value != defaults[name]:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words.append(f"--{flag} {shlex.quote(text)}")
     words += ["--final"] if trained_on["images"].endswith("/all") else []
     words += [f"--drawn {trained_on['unsure_by']}"] if "." in trained_on["unsure_by"] else []
     words += [f"--seed {trained_on['seed']}"] if trained_on["seed"] else []
@@ -69,39 +67,37 @@ def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
     with threadpool_limits(1):  # softmax and SVM compute with NumPy's threads
         measured = measure(model, next(iter(tests.values())).images)
     trained = model.trained_on
-    trial = trained["from_trial"]
-    versions = ", ".join(f"{library} {version}" for library, version in trained["versions"].items())
-    size = METRICS["size"].text(path.stat().st_size)
-    rows = {
-        "configuration": f"trial {trial} of `results/{kind}_trials.jsonl`"
-        if trial is not None
-        else "the default",
-        "trained on": f"{trained['count']:,} images of MNIST, seed {trained['seed']}",
-        'says "?" below': f"{100 * model.metrics['unsure_below']:.0f} %, by {trained['unsure_by']}",
-        "model file": f"{size}, {measured['parameters']:,} parameters",
-        METRICS["latency"].label: f"{METRICS['latency'].text(measured['latency'])} (median, one thread)",
-        "versions": versions,
-        "SHA-256": f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`",
-    }
-    lines = [f"## {name}: `{kind}.safetensors`", "", f"    {command(kind, trained)}", ""]
-    lines += ["| | |", "| --- | --- |", *(f"| {head} | {text} |" for head, text in rows.items()), ""]
+    trial = f"trial {trained['from_trial']} of `results/{kind}_trials.jsonl`"
+    latency = METRICS["latency"]
+    rows = [
+        ["", ""],
+        ["---", "---"],
+        ["configuration", "the default" if trained["from_trial"] is None else trial],
+        ["trained on", f"{trained['count']:,} images of MNIST, seed {trained['seed']}"],
+        ['says "?" below', f"{100 * model.metrics['unsure_below']:.0f} %, by {trained['unsure_by']}"],
+        ["model file", f"{METRICS['size'].text(path.stat().st_size)}, {measured['parameters']:,} parameters"],
+        [latency.label, f"{latency.text(measured['latency'])} (median, one thread)"],
+        ["versions", ", ".join(f"{library} {version}" for library, version in trained["versions"].items())],
+        ["SHA-256", f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`"],
+    ]
     shown = {key: metric for key, metric in METRICS.items() if metric.compute}
-    lines += [f"| tested on | images | {' | '.join(metric.label for metric in shown.values())} |"]
-    lines += ["| --- " * (2 + len(shown)) + "|"]
+    head = ["tested on", "images", *(metric.label for metric in shown.values())]
+    scores = [head, ["---"] * len(head)]
     for title, images in tests.items():
         metrics = evaluate(images.labels, model.predict_proba(images.images))
         cells = [metric.text(metrics[key]) for key, metric in shown.items()]
-        lines.append(f"| {title} | {len(images):,} | {' | '.join(cells)} |")
+        scores.append([title, f"{len(images):,}", *cells])
         print(f"{name}, {title}: {cells[0]}", flush=True)
-    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ") + "\n"
+    parts = [f"## {name}: `{kind}.safetensors`", f"    {command(kind, trained)}"]
+    parts += ["\n".join(f"| {' | '.join(cells)} |" for cells in table) for table in (rows, scores)]
+    return "\n\n".join(parts).replace("\N{NO-BREAK SPACE}", " ") + "\n"
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     parser.add_argument("--data", metavar="DIR", required=True, help="where MNIST is")
-    parser.add_argument(
-        "--drawn", metavar="FILE", required=True, help="recorded drawings with a test part, .npz"
-    )
+    drawn = "recorded drawings with a test part, .npz"
+    parser.add_argument("--drawn", metavar="FILE", required=True, help=drawn)
     arguments = parser.parse_args(argv)
 
     from toolkit import datasets, drawings

@@ -251,6 +251,15 @@ def test_importance_finds_what_matters_and_blames_nothing_on_absence():
     assert importance([Study("toy", "svm", toy_trials(9), "")]) is None
 
 
+def test_a_hyperparameter_may_be_named_loss():
+    trials = [trial(n, 0.1 + n % 2, C=float(n % 3)) for n in range(30)]
+    for entry in trials:
+        entry["trial_parameters"]["loss"] = "margin" if entry["number"] % 2 else "mse"
+    found = importance([Study("toy", "svm", trials, "")], repeats=2)
+    assert found is not None
+    assert found.names[0] == "loss"
+
+
 def test_of_the_trainings_the_default_and_the_chosen_one_are_found(tmp_path):
     def run(folder: str, started: str, config: dict | None = None, status: str = "finished", **asked) -> None:
         asked = {"dataset": "mnist", "limit": None, "from_trial": None, "final": False, **asked}
@@ -294,7 +303,6 @@ def test_a_training_of_an_older_version_is_one_of_todays_defaults():
 def place(tmp_path, monkeypatch):
     """An empty folder to work in, and an empty toolkit: no models."""
     monkeypatch.setattr(classifier, "ROOT", tmp_path)
-    monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -58,11 +58,10 @@ def measure(classifier: Classifier, images: np.ndarray) -> dict[str, Any]:
     size : bytes of the saved model.
     parameters : how many numbers it has learned.
     """
+    for image in images[:3]:
+        classifier.predict_proba(image)  # the first calls set up caches
     times: list[float] = []
-    for index in range(3):
-        classifier.predict_proba(images[index % len(images)])  # the first calls set up caches
-    begin = time.perf_counter()
-    while len(times) < LATENCY_REPEATS and time.perf_counter() - begin < LATENCY_SECONDS:
+    while len(times) < LATENCY_REPEATS and sum(times) < LATENCY_SECONDS:
         image = images[len(times) % len(images)]
         started = time.perf_counter()
         classifier.predict_proba(image)
@@ -76,22 +75,19 @@ def measure(classifier: Classifier, images: np.ndarray) -> dict[str, Any]:
 
 def report_text(metrics: Mapping[str, Any]) -> str:
     """Return the report for a terminal: headline, a table of the digits, the confusion matrix."""
-    per_class, confusion = metrics["per_class"], metrics["confusion"]
+    per_class, confusion = metrics["per_class"], np.array(metrics["confusion"])
     lines = [headline(metrics), "", "digit  precision   recall       F1   images"]
-    answers = np.sum(confusion, axis=0)
+    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
     for digit in range(10):
         values = [100 * per_class[name][digit] for name in ("precision", "recall", "f1")]
-        occurs = per_class["support"][digit] or answers[digit]
-        cells = "".join(f"{value:9.2f}" if occurs else f"{'-':>9}" for value in values)
+        cells = "".join(f"{value:9.2f}" if occurs[digit] else f"{'-':>9}" for value in values)
         lines.append(f"{digit:>5}  {cells}{per_class['support'][digit]:9,}")
     macro = "".join(f"{100 * metrics[name]:9.2f}" for name in ("macro_precision", "macro_recall", "macro_f1"))
-    lines += [f"macro  {macro}{sum(per_class['support']):9,}", ""]
-    width = max(4, *(len(str(count)) + 1 for row in confusion for count in row))
-    lines += ["rows: the true digit, columns: what it was read as"]
-    lines.append("     " + "".join(f"{digit:>{width}}" for digit in range(10)))
-    for digit, row in enumerate(confusion):
+    lines += [f"macro  {macro}{confusion.sum():9,}", "", "rows: the true digit, columns: what it was read as"]
+    width = max(4, len(str(confusion.max())) + 1)
+    for head, row in [("", range(10)), *enumerate(np.where(confusion, confusion, "."))]:
         # A point for zero: errors stand out at a glance.
-        lines.append(f"{digit:>5}" + "".join(f"{count or '.':>{width}}" for count in row))
+        lines.append(f"{head:>5}" + "".join(f"{cell:>{width}}" for cell in row))
     return "\n".join(lines)
 
 
@@ -102,31 +98,16 @@ def parse(kind: str, description: str | None, argv: Sequence[str] | None) -> arg
     """
     parser = commandline.Parser(description)
     add = parser.add_argument
-    add(
-        "--model",
-        type=Path,
-        metavar="FILE",
-        help="the model file (default: yours in trained/, else the one in models/)",
-    )
+    default = "the model file (default: yours in trained/, else the one in models/)"
+    add("--model", type=Path, metavar="FILE", help=default)
     datasets.add_flags(parser)
-    add(
-        "--drawn",
-        metavar="PATH",
-        help="test on drawings instead: an .npz of recorded strokes, or a folder of LABEL_anything.png",
-    )
-    add(
-        "--drawn-part",
-        choices=("test", "validation", "all"),
-        default="test",
-        help="which part of recorded strokes, if they have parts",
-    )
+    drawn = "test on drawings instead: an .npz of recorded strokes, or a folder of LABEL_anything.png"
+    add("--drawn", metavar="PATH", help=drawn)
+    part = "which part of recorded strokes, if they have parts"
+    add("--drawn-part", choices=("test", "validation", "all"), default="test", help=part)
     add("--json", type=Path, metavar="FILE", help="write the metrics there, as JSON")
-    add(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help=f"where the plots and test.json go (default: runs/test-{kind}-TIME)",
-    )
+    output = f"where the plots and test.json go (default: runs/test-{kind}-TIME)"
+    add("--output", type=Path, metavar="DIR", help=output)
     add("--quiet", action="store_true", help="print the accuracy only")
     arguments = parser.parse_args(argv)
     if arguments.drawn and arguments.limit:
@@ -169,14 +150,8 @@ def test(model: type[Classifier], arguments: argparse.Namespace) -> None:
     figures.save(figures.confusion(metrics, title), output / "confusion.png")
     worst = figures.mistakes(images.images, images.labels, probabilities, title)
     figures.save(worst, output / "mistakes.png")
-    record = {
-        **metrics,
-        "images": len(images),
-        "data": images.name,
-        "model": str(arguments.model),
-        "kind": classifier.kind,
-        "trained_on": classifier.trained_on,
-    }
+    record = {**metrics, "images": len(images), "data": images.name, "model": str(arguments.model)}
+    record |= {"kind": classifier.kind, "trained_on": classifier.trained_on}
     for path in filter(None, (output / "test.json", arguments.json)):
         files.write_json(path, record)
     if not arguments.quiet:

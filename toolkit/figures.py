@@ -8,17 +8,16 @@ English; `label` translates it, and `language` writes its numbers.
 
 from __future__ import annotations
 
-import functools
 import io
 import itertools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from toolkit.files import write_safely
-from toolkit.metrics import METRICS, number
+from toolkit.metrics import METRICS, headline, number
 from toolkit.scales import linear, metric_scale
 
 import numpy as np
@@ -50,25 +49,9 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "report",  # the same figure gives the same file
 }
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Label = Callable[[str], str]
 
 
-def _styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Make a function draw in the common style."""
-
-    @functools.wraps(draw)
-    def styled(*arguments: P.args, **options: P.kwargs) -> R:
-        import matplotlib
-
-        with matplotlib.rc_context(STYLE):
-            return draw(*arguments, **options)
-
-    return styled
-
-
-@_styled
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure, whole or not at all, in the format that the path's ending names: .png or .svg."""
     buffer, ending = io.BytesIO(), Path(path).suffix[1:]
@@ -77,7 +60,6 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     write_safely(path, buffer.getvalue())
 
 
-@_styled
 def confusion(
     metrics: Mapping[str, Any],
     title: str = "",
@@ -124,13 +106,10 @@ def confusion(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if title:
-        wrong, total = counts.sum() - counts.trace(), counts.sum()
-        accuracy = METRICS["accuracy"].text(metrics["accuracy"])
-        axes.set_title(f"{title}\naccuracy {accuracy}, {wrong:,} of {total:,} wrong", fontsize=11, pad=8)
+        axes.set_title(f"{title}\n{headline(metrics)}", fontsize=11, pad=8)
     return figure
 
 
-@_styled
 def learning_curve(
     epochs: Sequence[Mapping[str, float]], title: str = "", *, label: Label = str, language: str = "en"
 ) -> Figure:
@@ -148,9 +127,7 @@ def learning_curve(
 
     if not epochs:
         raise ValueError("wanted at least one epoch to plot.")
-    figure = _figure(WIDTH, 5.6 if title else 5.2)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure = _figure(WIDTH, 5.6 if title else 5.2, title)
     splits = {
         "running": ("training steps", TRAIN_COLOUR, ":"),
         "train": ("train split", TRAIN_COLOUR, "o-"),
@@ -172,7 +149,6 @@ def learning_curve(
     return figure
 
 
-@_styled
 def mistakes(
     images: np.ndarray,
     labels: np.ndarray,
@@ -197,13 +173,11 @@ def mistakes(
     wrong = np.flatnonzero(read != labels)
     shown = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][:most]
     rows = max(1, -(-len(shown) // columns))
-    side = WIDTH / columns
-    figure = _figure(WIDTH, (side + 0.75) * rows + (1.3 if title else 0))
     if title:
-        count = f"{len(wrong):,} of {len(labels):,} read wrong"
-        count += f", the worst {len(shown)} of them" if len(shown) < len(wrong) else ""
-        explained = f"{count} (true digit → answer, and its probability)"
-        figure.suptitle(f"{title}\n{explained}", x=0.01, ha="left", fontsize=11)
+        worst = f", the worst {len(shown)} of them" if len(shown) < len(wrong) else ""
+        title += f"\n{len(wrong):,} of {len(labels):,} read wrong{worst}"
+        title += " (true digit → answer, and its probability)"
+    figure = _figure(WIDTH, (WIDTH / columns + 0.75) * rows + (1.3 if title else 0), title)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
@@ -215,12 +189,15 @@ def mistakes(
     return figure
 
 
-def fronts(fronts: Sequence[Any], objectives: Sequence[str], title: str = "", **options: Any) -> Figure:
-    """Draw Pareto fronts, a panel for each pair of objectives; options as in `front_panels`."""
-    return front_panels({pair: fronts for pair in itertools.combinations(objectives, 2)}, title, **options)
+def fronts(fronts: Sequence[Any], objectives: Sequence[str], title: str = "") -> Figure:
+    """Draw Pareto fronts as in `front_panels`, a panel for each pair of objectives."""
+    panels = {
+        pair: [type(front)(front.name, front.trials, pair) for front in fronts]
+        for pair in itertools.combinations(objectives, 2)
+    }
+    return front_panels(panels, title)
 
 
-@_styled
 def front_panels(
     panels: Mapping[tuple[str, str], Sequence[Any]],
     title: str = "",
@@ -235,100 +212,65 @@ def front_panels(
 
     Parameters
     ----------
-    panels : (x, y), names of metrics -> `pareto.Front`s.
+    panels : (x, y), names of metrics -> `pareto.Front`s of this pair.
     chosen : study -> the number of the trial to mark.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = _figure(WIDTH, (6.2 * rows if columns > 1 else 10.0) + 1.2)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure = _figure(WIDTH, (6.2 * rows if columns > 1 else 10.0) + 1.2, title)
     names = sorted({front.name for own in panels.values() for front in own})
-    grid = figure.subplots(rows, columns, squeeze=False).flat
-    letters = itertools.chain("abcdefghijklmnopqrstuvwxyz", map(str, itertools.count(27)))
-    for (pair, own), axes, letter in zip(panels.items(), grid, letters, strict=False):
-        every = np.concatenate([_values(front, pair) for front in own])
-        near = _near_fronts(own, pair, every)
-        for side, name, column in zip("xy", pair, every[near].T, strict=True):
-            metric_scale(axes, side, name, column.tolist(), label(METRICS[name].label), language)
+    for index, (pair, own) in enumerate(panels.items()):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        values = np.concatenate([front.values for front in own])
+        near = _near_fronts(own, pair)
+        for side, name, column in zip("xy", pair, values[near].T, strict=True):
+            metric_scale(axes, side, name, column, label(METRICS[name].label), language)
         outside = f"{label('trials outside')}: {(~near).sum()}" if not near.all() else ""
-        axes.set_title(f"{letter}   {outside}" if len(panels) > 1 else outside)
+        axes.set_title(f"{chr(ord('a') + index)}   {outside}" if len(panels) > 1 else outside)
         for front in sorted(own, key=lambda front: front.name):
             colour = COLOURS[names.index(front.name) % len(COLOURS)]
             _draw_front(axes, front, pair, colour, (chosen or {}).get(front.name), label)
-    for axes in list(grid):
-        axes.set_visible(False)
     _legend(figure, columns=3)
     return figure
 
 
-def _values(front: Any, pair: Sequence[str]) -> np.ndarray:
-    """Return two metrics of the finished trials, float (n, 2)."""
-    return np.array([[trial[name] for name in pair] for trial in front.finished], dtype=float).reshape(-1, 2)
-
-
-def _near_fronts(fronts: Sequence[Any], pair: tuple[str, str], values: np.ndarray) -> np.ndarray:
+def _near_fronts(fronts: Sequence[Any], pair: tuple[str, str]) -> np.ndarray:
     """Return which trials, bool (n,), cost at most three times as much as the worst on a front."""
     shares = [METRICS[name].unit == "%" for name in pair]
-    better = [METRICS[name].maximize for name in pair]
-    best = [own[_steps(own, better)] for own in (_values(front, pair) for front in fronts)]
-    cost, most = (np.where(shares, 1 - part, part) for part in (values, np.concatenate(best)))
-    return np.asarray((cost <= 3 * most.max(axis=0)).all(axis=1))
+    costs = [np.where(shares, 1 - front.values, front.values) for front in fronts]
+    worst = np.max(
+        [cost[front.optimal].max(axis=0) for cost, front in zip(costs, fronts, strict=True) if len(cost)],
+        axis=0,
+    )
+    return np.asarray((np.concatenate(costs) <= 3 * worst).all(axis=1))
 
 
 def _draw_front(
     axes: Axes, front: Any, pair: tuple[str, str], colour: str, chosen: int | None, label: Label
 ) -> None:
-    values = _values(front, pair)
     numbers = [trial["number"] for trial in front.finished]
-    axes.plot(*values.T, "o", color=colour, alpha=0.35, markersize=3.5, markeredgewidth=0)
-    order = _steps(values, [METRICS[name].maximize for name in pair])
-    counts = ", ".join(
-        f"{label(state)} {front.count(state)}"
-        for state in ("finished", "pruned", "failed", "interrupted", "running", "waiting")
-        if front.count(state)
-    )
+    axes.plot(*front.values.T, "o", color=colour, alpha=0.35, markersize=3.5, markeredgewidth=0)
+    order = sorted(np.flatnonzero(front.optimal), key=lambda index: front.values[index, 0])
+    states = ("finished", "pruned", "failed", "interrupted", "running", "waiting")
+    counts = ", ".join(f"{label(state)} {front.count(state)}" for state in states if front.count(state))
     # To have more of the first metric, one takes what the next trial has of the second.
     where: Any = "pre" if METRICS[pair[0]].maximize else "post"
     name = f"{front.name} ({counts})"
-    axes.step(*values[order].T, "-o", where=where, color=colour, linewidth=1, markersize=4.5, label=name)
+    axes.step(*front.values[order].T, "-o", where=where, color=colour, lw=1, markersize=4.5, label=name)
     to_fraction = axes.transData + axes.transAxes.inverted()
-    taken: list[np.ndarray] = [text.xyann for text in axes.texts if hasattr(text, "xyann")]
+    numbered: Any = axes.texts
     for index in order:
-        place = to_fraction.transform(values[index])
-        if all((np.abs(place - other) > (0.07, 0.06)).any() for other in taken):
-            taken.append(place)
-            style: dict[str, Any] = {
-                "textcoords": "axes fraction",
-                "fontsize": 7,
-                "color": colour,
-                "va": "bottom",
-                "ha": "left",
-            }
-            axes.annotate(str(numbers[index]), values[index], place + np.array([0.012, 0.012]), **style)
+        place = front.values[index]
+        apart = [np.abs(to_fraction.transform(place) - to_fraction.transform(text.xy)) for text in numbered]
+        if all((distance > (0.07, 0.06)).any() for distance in apart):
+            style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": colour}
+            axes.annotate(str(numbers[index]), place, (2.5, 2.5), **style)
     if chosen in numbers:
-        ring: dict[str, Any] = {
-            "markersize": 10,
-            "markerfacecolor": "none",
-            "markeredgewidth": 1.3,
-            "clip_on": False,
-        }
-        place = values[numbers.index(chosen)]
-        axes.plot(*place[:, None], "o", color=INK, label=label("chosen trial"), zorder=5, **ring)
+        place = front.values[[numbers.index(chosen)]].T
+        ring: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none", "markeredgewidth": 1.3}
+        axes.plot(*place, "o", color=INK, label=label("chosen trial"), zorder=5, clip_on=False, **ring)
 
 
-def _steps(values: np.ndarray, maximize: Sequence[bool]) -> list[int]:
-    """Return the indices of a front of two metrics, from the lowest to the highest first metric."""
-    cost = np.where(maximize, -values, values)
-    best, front = math.inf, []
-    for index in np.lexsort((cost[:, 1], cost[:, 0])):
-        if cost[index, 1] < best:
-            best = cost[index, 1]
-            front.append(int(index))
-    return sorted(front, key=lambda index: values[index, 0])
-
-
-@_styled
 def history(
     studies: Mapping[str, Sequence[Mapping[str, Any]]], *, label: Label = str, language: str = "en"
 ) -> Figure:
@@ -364,7 +306,6 @@ def history(
     return figure
 
 
-@_styled
 def importance(found: Mapping[str, Any], *, label: Label = str, language: str = "en") -> Figure:
     """Draw a bar for each of the ten most important hyperparameters; a panel for each model.
 
@@ -394,7 +335,6 @@ def importance(found: Mapping[str, Any], *, label: Label = str, language: str = 
     return figure
 
 
-@_styled
 def augmentation(means: Sequence[Any], *, label: Label = str, language: str = "en") -> Figure:
     """Draw accuracies by setting: means with 95 % intervals, and single seeds as faint dots.
 
@@ -429,12 +369,18 @@ def augmentation(means: Sequence[Any], *, label: Label = str, language: str = "e
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
-    """Make an empty figure; its size is in cm."""
+def _figure(width: float, height: float, title: str = "") -> Figure:
+    """Make an empty figure in the common style; its size is in cm."""
+    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    return Figure(figsize=(width / 2.54, height / 2.54), layout=ConstrainedLayoutEngine(w_pad=0.08))
+    matplotlib.rcParams.update(STYLE)
+    layout = ConstrainedLayoutEngine(w_pad=0.08)
+    figure = Figure(figsize=(width / 2.54, height / 2.54), layout=layout)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
 
 
 def _legend(figure: Figure, columns: int = 4) -> None:

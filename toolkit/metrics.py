@@ -18,6 +18,8 @@ from toolkit.files import InputError
 
 import numpy as np
 
+Compute = Callable[[np.ndarray, np.ndarray], float]
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -37,7 +39,7 @@ class Metric:
     unit: str = ""
     factor: float = 1.0
     digits: int | None = None
-    compute: Callable[[np.ndarray, np.ndarray], float] | None = None
+    compute: Compute | None = None
 
     def text(self, value: float | None, language: str = "en") -> str:
         """Return a recorded value with its unit, or a dash when there is none."""
@@ -45,7 +47,7 @@ class Metric:
         return f"{shown}\N{NO-BREAK SPACE}{self.unit}" if self.unit and shown != "–" else shown
 
 
-def share(label: str, compute: Callable[[np.ndarray, np.ndarray], float] | None = None) -> Metric:
+def share(label: str, compute: Compute | None = None) -> Metric:
     """Describe a metric from 0 to 1, more is better, shown in percent."""
     return Metric(label, True, "%", 100, 2, compute)
 
@@ -54,28 +56,16 @@ def _accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def _macro(which: int) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Compute the mean over the digits that occur: 0 precision, 1 recall, 2 F1."""
+def _over_digits(score: str, average: Callable[[np.ndarray], Any]) -> Compute:
+    """Compute the mean or lowest score over the digits that occur: "precision", "recall" or "f1"."""
 
     def compute(labels: np.ndarray, probabilities: np.ndarray) -> float:
-        from sklearn.metrics import precision_recall_fscore_support
+        from sklearn import metrics
 
-        predicted = probabilities.argmax(axis=1)
-        scores = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)
-        return float(scores[which])
-
-    return compute
-
-
-def _worst(which: int) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Compute the lowest over the digits that occur among the labels: 0 precision, 1 recall."""
-
-    def compute(labels: np.ndarray, probabilities: np.ndarray) -> float:
-        from sklearn.metrics import precision_recall_fscore_support
-
-        predicted = probabilities.argmax(axis=1)
-        scores = precision_recall_fscore_support(labels, predicted, labels=np.unique(labels), zero_division=0)
-        return float(scores[which].min())
+        # For the mean, as usual, a digit that is only among the answers counts, too.
+        digits = np.unique(labels) if average is np.min else None
+        options: dict[str, Any] = {"labels": digits, "average": None, "zero_division": 0}
+        return float(average(getattr(metrics, f"{score}_score")(labels, probabilities.argmax(1), **options)))
 
     return compute
 
@@ -89,11 +79,11 @@ def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 METRICS: dict[str, Metric] = {
     "accuracy": share("accuracy", _accuracy),
-    "macro_precision": share("macro precision", _macro(0)),
-    "macro_recall": share("macro recall", _macro(1)),
-    "macro_f1": share("macro F1", _macro(2)),
-    "worst_precision": share("worst precision", _worst(0)),
-    "worst_recall": share("worst recall", _worst(1)),
+    "macro_precision": share("macro precision", _over_digits("precision", np.mean)),
+    "macro_recall": share("macro recall", _over_digits("recall", np.mean)),
+    "macro_f1": share("macro F1", _over_digits("f1", np.mean)),
+    "worst_precision": share("worst precision", _over_digits("precision", np.min)),
+    "worst_recall": share("worst recall", _over_digits("recall", np.min)),
     "log_loss": Metric("log loss", False, digits=4, compute=_log_loss),
     "loss": Metric("validation loss", False, digits=4),  # what a search minimises: the log loss
     "drawn_accuracy": share("accuracy on drawings"),

@@ -41,19 +41,16 @@ def metric_scale(
     low, high = min(positive) / (2 if whole else 1), max(positive)
     margin = max(1.2, (3 * low / high) ** 0.5)  # at least a factor of 3 from edge to edge
     low, high = low / margin, min(high * margin, 1) if share else high * margin
+    ticks = _round_ticks(low * about.factor, high * about.factor) / about.factor
     if share:
+        ticks = 1 - (np.append(ticks[ticks > 2 * low], 0) if whole else ticks)
         functions = (lambda s: -np.log10(np.maximum(1 - s, low)), lambda height: 1 - 10.0**-height)
         getattr(axes, f"set_{side}scale")("function", functions=functions)
-        getattr(axes, f"set_{side}lim")(1 - high, 1 - low)
-        lacking = [tick for tick in _round_ticks(low, high) if not whole or tick > 2 * low]
-        ticks = [1 - tick for tick in [*lacking, *([0.0] if whole else [])]]
-        texts = [f"{_short(100 * tick, language)}\N{NO-BREAK SPACE}%" for tick in ticks]
     else:
         getattr(axes, f"set_{side}scale")("log")
-        getattr(axes, f"set_{side}lim")(low, high)
-        ticks = [tick / about.factor for tick in _round_ticks(low * about.factor, high * about.factor)]
-        texts = [number(tick * about.factor, None, language) for tick in ticks]
-    axis.set_ticks(ticks, texts)
+    getattr(axes, f"set_{side}lim")(*((1 - high, 1 - low) if share else (low, high)))
+    unit = "\N{NO-BREAK SPACE}%" if share else ""
+    axis.set_ticks(ticks, [_short(about.factor * tick, language) + unit for tick in ticks])
     axis.set_minor_locator(NullLocator())
 
 
@@ -67,17 +64,17 @@ def linear(axis: Axis, factor: float, language: str) -> None:
 
 def _short(value: float, language: str) -> str:
     """Write a tick's number with as many decimals as it needs."""
-    digits = next(n for n in range(9) if n == 8 or abs(value - round(value, n)) < 1e-9 * max(1, abs(value)))
-    return number(value, digits, language)
+    decimals = np.format_float_positional(value, precision=8, trim="-").partition(".")[2]
+    return number(value, len(decimals), language)
 
 
-def _round_ticks(low: float, high: float) -> list[float]:
-    """Return three to seven round numbers between two positive ones, for a logarithmic axis."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks: list[float] = []
-    for mantissas in ("1", "1 3", "1 2 5", "1 1.5 2 3 5 7", "1 1.2 1.5 2 2.5 3 3.5 4 5 6 7 8 9"):
-        every = [float(f"{mantissa}e{power}") for power in powers for mantissa in mantissas.split()]
-        ticks = [tick for tick in every if low <= tick <= high]
+def _round_ticks(low: float, high: float) -> np.ndarray:
+    """Return up to seven round numbers between two positive ones, for a logarithmic axis."""
+    powers = 10.0 ** np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = powers[:0]
+    for mantissas in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        every = np.outer(powers, mantissas).ravel()
+        ticks = every[(low <= every) & (every <= high)]
         if len(ticks) >= 3:
             break
-    return ticks[:: math.ceil(len(ticks) / 7)] if len(ticks) > 7 else ticks
+    return ticks[:: math.ceil(len(ticks) / 7)]

@@ -42,9 +42,8 @@ class Diagnosis:
 def diagnose(epochs: Sequence[Mapping[str, float]]) -> Diagnosis:
     """Diagnose a training by fixed rules; the first that applies counts.
 
-    Both splits are compared on clean images, without dropout and label smoothing. The loss of the training
-    steps (`running_loss`) has all of these in it and says nothing here. Label smoothing can make the clean
-    loss of both splits rise together while accuracy improves; that is not overfitting.
+    Both splits are compared on clean images, without dropout and label smoothing. Label smoothing can make
+    the clean loss of both rise together while accuracy improves; that is not overfitting.
 
     Parameters
     ----------
@@ -55,9 +54,8 @@ def diagnose(epochs: Sequence[Mapping[str, float]]) -> Diagnosis:
     if not known:
         return Diagnosis("unknown")
     train, val = known[-1]["train_accuracy"], known[-1]["val_accuracy"]
-    gap, error, fell, rose = train - val, 1 - train, None, None
-    if len(known) >= FEWEST_EPOCHS:
-        fell, rose = _course(known)
+    gap, error = train - val, 1 - train
+    fell, rose = _course(known) if len(known) >= FEWEST_EPOCHS else (None, None)
     if (rose or 0) > LOSS_RISE or gap > max(MOST_GAP, error):
         verdict = "overfitting"
     elif (fell or 0) > STILL_FALLING:

@@ -13,6 +13,7 @@ import numpy as np
 
 FEWEST_TRIALS = 10
 LEAST_R2 = 0.1  # of the model of the loss; below, it explains too little to say what matters
+LEAST_IMPORTANCE = 0.05  # of a hyperparameter that counts as mattering
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,19 @@ class Importance:
     r2: float
     count: int
 
+    @property
+    def clear(self) -> bool:
+        """Whether the model explains enough of the loss to say what matters."""
+        return self.r2 >= LEAST_R2
 
-def importance(studies: Sequence[Any], *, repeats: int = 3, seed: int = 0) -> Importance | None:
+    def mattering(self) -> dict[str, float]:
+        """Return the importance of the hyperparameters that matter, the most important first."""
+        bars = zip(self.names, self.means, self.deviations, strict=True)
+        sure = {name: mean for name, mean, deviation in bars if mean > max(deviation, LEAST_IMPORTANCE)}
+        return {name: mean for name, mean in sure.items() if self.clear and name[0] != "("}
+
+
+def importance(studies: Sequence[Any], *, repeats: int = 3) -> Importance | None:
     """Return the importance of the hyperparameters in studies of one kind; None if the trials are too few.
 
     A random forest predicts ln(loss) from the parameters. In trials that it was not fitted on (five-fold
@@ -47,40 +59,36 @@ def importance(studies: Sequence[Any], *, repeats: int = 3, seed: int = 0) -> Im
     from sklearn.inspection import permutation_importance
     from sklearn.model_selection import KFold
 
-    trials = [
-        {**trial["trial_parameters"], "(epochs)": trial.get("epochs"), "(study)": study.name, "loss": loss}
-        for study in studies
-        for trial in study.trials
-        if trial["state"] in ("finished", "pruned") and 0 < (loss := finite(trial.get("loss"))) < math.inf
-    ]
-    names = [name for name in dict.fromkeys(name for trial in trials for name in trial) if name != "loss"]
+    trials, losses = [], []
+    for study in studies:
+        for trial in study.trials:
+            if trial["state"] in ("finished", "pruned") and (loss := finite(trial.get("loss"))) > 0:
+                beside = {"(epochs)": trial.get("epochs"), "(study)": study.name}
+                trials.append({**trial["trial_parameters"], **beside})
+                losses.append(loss)
     names = [
         name
-        for name in names
+        for name in dict.fromkeys(name for trial in trials for name in trial)
         if len({str(trial[name]) for trial in trials if trial.get(name) is not None}) > 1
     ]
     # Beyond guessing, how wrong a network is says nothing more about its hyperparameters.
-    target = np.log([min(trial["loss"], math.log(10)) for trial in trials])
+    target = np.log(np.minimum(losses, math.log(10)))
     if len(trials) < FEWEST_TRIALS or not names or np.ptp(target) == 0:
         return None
     inputs = np.column_stack([_encoded([trial.get(name) for trial in trials]) for name in names])
-    lost, unexplained = np.zeros((repeats, len(names))), np.zeros(repeats)
+    lost, unexplained = np.zeros((repeats, len(names))), 0.0
     for repeat in range(repeats):
-        for train, held in KFold(5, shuffle=True, random_state=seed + repeat).split(inputs):
-            forest = RandomForestRegressor(50, random_state=seed + repeat).fit(inputs[train], target[train])
-            shuffled = permutation_importance(
-                forest, inputs[held], target[held], scoring="neg_mean_squared_error", n_repeats=5,
-                random_state=seed + repeat,
-            )  # fmt: skip
+        for train, held in KFold(5, shuffle=True, random_state=repeat).split(inputs):
+            forest = RandomForestRegressor(50, random_state=repeat).fit(inputs[train], target[train])
+            options: dict[str, Any] = {"scoring": "neg_mean_squared_error", "random_state": repeat}
+            shuffled = permutation_importance(forest, inputs[held], target[held], n_repeats=5, **options)
             lost[repeat] += len(held) * shuffled.importances_mean
-            unexplained[repeat] += ((forest.predict(inputs[held]) - target[held]) ** 2).sum()
+            unexplained += ((forest.predict(inputs[held]) - target[held]) ** 2).sum() / repeats
     total = len(target) * target.var()
-    means, deviations = (lost / total).mean(axis=0), (lost / total).std(axis=0, ddof=1)
+    means, deviations = lost.mean(axis=0) / total, lost.std(axis=0, ddof=1) / total
     order = np.argsort(-means, kind="stable")
-    r2 = float(1 - unexplained.mean() / total)
-    return Importance(
-        [names[i] for i in order], means[order].tolist(), deviations[order].tolist(), r2, len(trials)
-    )
+    ranked = [names[i] for i in order], means[order].tolist(), deviations[order].tolist()
+    return Importance(*ranked, r2=float(1 - unexplained / total), count=len(trials))
 
 
 def _encoded(values: Sequence[Any]) -> np.ndarray:

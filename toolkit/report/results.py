@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from classifier import Classifier
 from toolkit import datasets, drawings, evaluation, files, tracking
 from toolkit.config import Config
 from toolkit.datasets import ImageSet
-from toolkit.files import ROOT, InputError
+from toolkit.files import InputError
 from toolkit.report.diagnosis import Diagnosis, diagnose
 
 import numpy as np
@@ -41,7 +43,7 @@ class Training:
     Attributes
     ----------
     role : "default" or "chosen", for its configuration.
-    record : its config.json; `asked` is the part that says what was asked for.
+    record : its config.json; the entry "config" says what was asked for.
     """
 
     kind: str
@@ -49,14 +51,14 @@ class Training:
     folder: Path
     record: dict[str, Any]
     metrics: dict[str, Any]
-    epochs: list[dict[str, float]]
 
-    @property
-    def asked(self) -> dict[str, Any]:
-        return self.record["config"]
+    @cached_property
+    def epochs(self) -> list[dict[str, float]]:
+        return tracking.read_epochs(self.folder)
 
+    @cached_property
     def diagnosis(self) -> Diagnosis:
-        """Diagnose its epochs, or the final metrics of a model that has none."""
+        """The diagnosis of its epochs, or of the final metrics of a model that has none."""
         last = {f"val_{name}": self.metrics.get(name, math.nan) for name in ("loss", "accuracy")}
         return diagnose(self.epochs or [{**self.metrics, **last}])
 
@@ -88,7 +90,7 @@ class Results:
     base : lines of `bench/results.py`.
     means, comparisons : of the augmentation experiment.
     notes : titles and texts.
-    sources : what was found, and where.
+    sources : what was found -> where.
     """
 
     names: Mapping[str, str]
@@ -102,7 +104,7 @@ class Results:
     means: list[Any] = field(default_factory=list)
     comparisons: list[Any] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
-    sources: list[tuple[str, str]] = field(default_factory=list)
+    sources: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def main_studies(self) -> dict[str, Study]:
         """Return each kind's study with the most finished trials."""
@@ -116,13 +118,11 @@ class Results:
         studies = self.main_studies()
         for model in self.models:
             trained, study = model.classifier.trained_on, studies.get(model.kind)
-            if study is None:
-                continue
-            for trial in study.ended("finished"):
+            for trial in study.ended("finished") if study else []:
                 # The number alone might be another study's.
                 configs = trial["config"], trained.get("config", {})
                 is_it = trial["number"] == trained.get("from_trial")
-                if is_it and same(self.configs[model.kind], *configs, but=but):
+                if study and is_it and same(self.configs[model.kind], *configs, but=but):
                     chosen[study.name] = trial["number"]
         return chosen
 
@@ -174,8 +174,7 @@ def find_trainings(
     config : the class of the training's configurations.
     model : the configuration of the kind's model. The chosen one is that of a trial, else this one.
     """
-    default: dict[tuple[Any, ...], Any] = {}
-    chosen: dict[tuple[Any, ...], Any] = {}
+    candidates: list[tuple[tuple[Any, ...], Training]] = []
     for preference, folder in enumerate(folders):
         for path in sorted(folder.glob(f"train-{kind}*/config.json")):
             record, results = tracking.read_config(path.parent), path.with_name("metrics.json")
@@ -187,18 +186,17 @@ def find_trainings(
                 raise InputError(f"{path} is damaged.")
             of_trial, final = asked.get("from_trial") is not None, bool(asked.get("final"))
             is_default = same(config, asked["config"], {})
-            rank = (asked.get("limit") == limit, -preference, str(record.get("started", "")))
-            if is_default and not of_trial and not final:
-                default[rank] = record, metrics, path.parent
-            elif of_trial or (not is_default and same(config, asked["config"], model)):
-                # A final training has no validation split, so it comes last.
-                chosen[(of_trial, not final, *rank)] = record, metrics, path.parent
-    found: list[Training] = []
-    for role, candidates in (("default", default), ("chosen", chosen)):
-        if candidates:
-            record, metrics, folder = candidates[max(candidates)]
-            found.append(Training(kind, role, folder, record, metrics, tracking.read_epochs(folder)))
-    return found
+            if of_trial or (not is_default and same(config, asked["config"], model)):
+                role = "chosen"
+            elif is_default and not final:
+                role = "default"
+            else:
+                continue
+            # A final training has no validation split, so it comes last.
+            rank = of_trial, not final, asked.get("limit") == limit, -preference, str(record.get("started"))
+            candidates.append((rank, Training(kind, role, path.parent, record, metrics)))
+    best = {run.role: run for _, run in sorted(candidates, key=lambda candidate: candidate[0])}
+    return [best[role] for role in ("default", "chosen") if role in best]
 
 
 def same(
@@ -230,12 +228,3 @@ def read_notes(path: Path, language: str) -> list[tuple[str, str]]:
         return [(translated(note["title"]), translated(note["text"])) for note in notes]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, StopIteration):
         raise InputError(f"{path} is damaged: wanted a list of objects with a title and a text.") from None
-
-
-def shown(path: Path) -> str:
-    """Return a path below the current folder or the toolkit's, without what lies above these."""
-    absolute = path.resolve()
-    for place in (Path.cwd(), ROOT):
-        if absolute.is_relative_to(place):
-            return str(absolute.relative_to(place))
-    return str(path)

@@ -11,15 +11,16 @@ import re
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from toolkit import figures
+from toolkit.commandline import shown
 from toolkit.metrics import METRICS
 from toolkit.report import diagnosis
-from toolkit.report.importance import FEWEST_TRIALS, LEAST_R2, Importance, are_numbers, finite
-from toolkit.report.results import Model, Results, Training, shown
+from toolkit.report.importance import FEWEST_TRIALS, Importance, are_numbers, finite
+from toolkit.report.results import Model, Results, Training
 from toolkit.report.texts import Texts
 
 import numpy as np
@@ -28,23 +29,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Draw = Callable[[str, "Figure"], str]
-LEAST_IMPORTANCE = 0.05  # of a hyperparameter that counts as mattering
 SCORES = ("precision", "recall", "f1")
 
 
 def base_lines(results: Results, texts: Texts) -> dict[str, Any]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in results.base:
-        groups.setdefault(str(row.get("row", "?")), []).append(row)
     shares = {"test": "MNIST test", "strokes": "strokes", "pictures": "pictures"}
     shares = {name: head for name, head in shares.items() if values_of(results.base, name)}
     rows = []
-    for command, own in groups.items():
-        cells = [command, str(len(own))]
-        for name in shares:
-            values = values_of(own, name) or [math.nan]
-            spread = statistics.stdev(values) if len(values) > 1 else None
-            cells.append(texts.points(statistics.mean(values), spread))
+    for command in dict.fromkeys(row.get("row") for row in results.base):
+        own = [row for row in results.base if row.get("row") == command]
+        cells = [str(command), str(len(own)), *(texts.mean(values_of(own, name)) for name in shares)]
         for name, metric in (("seconds", "train_seconds"), ("bytes", "size")):
             cells.append(texts.metric(metric, statistics.median(values_of(own, name) or [math.nan])))
         rows.append(cells)
@@ -54,20 +48,22 @@ def base_lines(results: Results, texts: Texts) -> dict[str, Any]:
 def trainings(results: Results, texts: Texts, draw: Draw) -> dict[str, Any]:
     rows, curves = [], []
     for run in results.trainings:
-        found, limit, name = run.diagnosis(), run.asked.get("limit"), name_of(run, results, texts)
-        cells = [
-            texts.number(limit, 0) if limit else texts.word("full"),
-            texts.number(len(run.epochs) or None, 0),
+        found, limit = run.diagnosis, run.record["config"].get("limit")
+        name, verdict = name_of(run, results, texts), texts.word(found.verdict)
+        images = texts.number(limit, 0) if limit else texts.word("full")
+        shares = [
+            texts.percent(found.train_accuracy),
+            texts.percent(found.val_accuracy),
+            texts.points(found.gap),
         ]
-        cells += [texts.percent(found.train_accuracy), texts.percent(found.val_accuracy)]
-        cells += [texts.points(found.gap), texts.percent(found.fell, 1), texts.percent(found.rose, 1)]
-        rows.append([name, *cells, texts.word(found.verdict)])
+        course = [texts.percent(found.fell, 1), texts.percent(found.rose, 1)]
+        rows.append([name, images, texts.number(len(run.epochs) or None, 0), *shares, *course, verdict])
         if len(run.epochs) > 1:
-            figure = figures.learning_curve(run.epochs, label=texts.word, language=texts.language)
+            figure = figures.learning_curve(run.epochs, **texts.for_figures)
             file = draw(f"curves-{run.kind}-{run.role}", figure)
-            curves.append({"file": file, "run": name, "verdict": texts.word(found.verdict)})
+            curves.append({"file": file, "run": name, "verdict": verdict})
     validated = [run for run in results.trainings if "accuracy" in run.metrics]
-    have_default = {run.kind for run in results.trainings if run.role == "default"}
+    have_default = [run.kind for run in results.trainings if run.role == "default"]
     return {
         "limits": {
             "gap": texts.points(diagnosis.MOST_GAP),
@@ -80,7 +76,7 @@ def trainings(results: Results, texts: Texts, draw: Draw) -> dict[str, Any]:
         "curves": curves,
         "heads": [name_of(run, results, texts) for run in validated],
         "validation": metric_rows([*computed(), "train_seconds"], [run.metrics for run in validated], texts),
-        "missing": commands("train", [kind for kind in results.names if kind not in have_default]),
+        "missing": missing("train", results.names, have_default),
     }
 
 
@@ -98,25 +94,22 @@ def searches(
         told = Counter(str(trial.get("reason", "–")).strip()[:200] for trial in failed)
         reasons += [[study.name, text, str(count)] for text, count in told.most_common(5)]
     drawn = {study.name: study.trials for study in results.main_studies().values() if study.ended("finished")}
-    clear = {kind: entry for kind, entry in found.items() if entry and entry.r2 >= LEAST_R2}
-    searched = {study.kind for study in results.studies}
+    clear = {kind: entry for kind, entry in found.items() if entry and entry.clear}
     named = {results.names[kind]: entry for kind, entry in clear.items()}
-    options: dict[str, Any] = {"label": texts.word, "language": texts.language}
     return {
         "rows": rows,
         "reasons": reasons,
-        "history": draw("history", figures.history(drawn, **options)) if drawn else None,
-        "importance": draw("importance", figures.importance(named, **options)) if named else None,
+        "history": draw("history", figures.history(drawn, **texts.for_figures)) if drawn else None,
+        "importance": draw("importance", figures.importance(named, **texts.for_figures)) if named else None,
         "trust": "; ".join(f"{name} {texts.number(e.r2, 2)} ({e.count})" for name, e in named.items()),
+        "matter": [{"kind": kind, "names": list(e.mattering())[:3]} for kind, e in found.items() if e],
         "best": [row for kind, entry in clear.items() for row in _best_values(kind, entry, results, texts)],
         "few": [results.names[kind] for kind, entry in found.items() if entry is None],
         "unclear": [
-            {"kind": kind, "r2": texts.number(entry.r2, 2)}
-            for kind, entry in found.items()
-            if entry and kind not in clear
+            {"kind": kind, "r2": texts.number(e.r2, 2)} for kind, e in found.items() if e and not e.clear
         ],
         "fewest": str(FEWEST_TRIALS),
-        "missing": commands("sweep", [kind for kind in swept if kind not in searched]),
+        "missing": missing("sweep", swept, [study.kind for study in results.studies]),
     }
 
 
@@ -125,7 +118,7 @@ def _best_values(kind: str, entry: Importance, results: Results, texts: Texts) -
     finished = [trial for study in results.studies if study.kind == kind for trial in study.ended("finished")]
     ranked = sorted((t for t in finished if values_of([t], "loss")), key=lambda trial: trial["loss"])
     rows = []
-    for name in mattering(entry):
+    for name, mean in entry.mattering().items():
         values = [t["trial_parameters"][name] for t in ranked if name in t["trial_parameters"]]
         values = values[: -(-len(values) // 4)]
         if values and are_numbers(values):
@@ -134,7 +127,6 @@ def _best_values(kind: str, entry: Importance, results: Results, texts: Texts) -
         else:
             counts = Counter(map(texts.value, values)).most_common(3)
             text = ", ".join(f"{value} ({count})" for value, count in counts)
-        mean = entry.means[entry.names.index(name)]
         rows.append([results.names[kind], name, texts.number(mean, 2), text])
     return rows
 
@@ -142,7 +134,6 @@ def _best_values(kind: str, entry: Importance, results: Results, texts: Texts) -
 def models(results: Results, texts: Texts, draw: Draw) -> dict[str, Any]:
     names = [*computed(), "drawn_accuracy", "size", "latency", "parameters"]
     rows = metric_rows(names, [model.metrics for model in results.models], texts)
-    there = {model.kind for model in results.models}
     if results.test:
         rows.insert(1, ["errors", *(texts.number(model.errors, 0) for model in results.models)])
     return {
@@ -152,18 +143,16 @@ def models(results: Results, texts: Texts, draw: Draw) -> dict[str, Any]:
         "heads": [results.names[model.kind] for model in results.models],
         "rows": rows,
         "each": [{**_about(m, results, texts), **_tested(m, results, texts, draw)} for m in results.models],
-        "missing": commands("train", [kind for kind in results.names if kind not in there]),
+        "missing": missing("train", results.names, [model.kind for model in results.models]),
     }
 
 
 def _about(model: Model, results: Results, texts: Texts) -> dict[str, Any]:
-    """Return where a model comes from, and its configuration."""
-    trained = model.classifier.trained_on
-    config = results.configs[model.kind]
+    """Return where a model comes from, its metrics, and its configuration."""
+    trained, config = model.classifier.trained_on, results.configs[model.kind]
     values = {**model.classifier.config.values(), **trained.get("config", {})}
     values = config.read(values).values() if values else {}
-    helps = {entry.name: entry.metadata["help"] for entry in fields(config)}
-    helps.update({name: text for name, text in texts.meanings.items() if name in helps})
+    helps = {entry.name: entry.metadata["help"] for entry in fields(config)} | texts.meanings
     return {
         "kind": model.kind,
         "path": shown(model.path),
@@ -173,6 +162,11 @@ def _about(model: Model, results: Results, texts: Texts) -> dict[str, Any]:
         "strength": texts.value(values["augment"]) if values.get("augment") else None,
         "trial": None if trained.get("from_trial") is None else str(trained["from_trial"]),
         "config": [[name, texts.value(value), helps.get(name, "")] for name, value in values.items()],
+        "metrics": {
+            name: {"value": value, "text": texts.metric(name, value)}
+            for name, value in model.metrics.items()
+            if name in METRICS
+        },
     }
 
 
@@ -186,10 +180,11 @@ def _tested(model: Model, results: Results, texts: Texts, draw: Draw) -> dict[st
     lines += [[texts.word("mean"), *(model.metrics[f"macro_{name}"] for name in SCORES), len(test)]]
     counts = np.array(model.metrics["confusion"]) * ~np.eye(10, dtype=bool)
     places = [divmod(int(place), 10) for place in np.argsort(-counts, axis=None, kind="stable")[:3]]
-    matrix = figures.confusion(model.metrics, width=7.2, label=texts.word, language=texts.language)
+    matrix = figures.confusion(model.metrics, width=7.2, **texts.for_figures)
     asked: dict[str, Any] = {"most": 10, "columns": 10, "language": texts.language}
     worst = figures.mistakes(test.images, test.labels, model.probabilities, **asked)
     return {
+        "errors": texts.number(model.errors, 0),
         "confusion": draw(f"confusion-{model.kind}", matrix),
         "mistakes": draw(f"mistakes-{model.kind}", worst) if model.errors else None,
         "confused": ", ".join(f"{t} → {r} ({counts[t, r]})" for t, r in places if counts[t, r]),
@@ -202,8 +197,9 @@ def _tested(model: Model, results: Results, texts: Texts, draw: Draw) -> dict[st
 def reproduce(results: Results, texts: Texts) -> dict[str, Any]:
     recorded = [str(run.record["command"]) for run in results.trainings if "command" in run.record]
     # Without what belongs to the place where it ran.
-    bare = [re.sub(r" --(quiet|(data|output|wandb)[ =]\S+)", "", command) for command in recorded]
-    lines = [f"python {command}" for command in bare]
+    lines = [
+        "python " + re.sub(r" --(quiet|(data|output|wandb)[ =]\S+)", "", command) for command in recorded
+    ]
     for study in results.studies:
         name = "" if study.name == study.kind else f" --study {shlex.quote(study.name)}"
         seed = "".join(f" --seed {int(value)}" for value in sorted(values_of(study.trials, "seed"))[:1])
@@ -211,76 +207,23 @@ def reproduce(results: Results, texts: Texts) -> dict[str, Any]:
     lines += ["python bench/results.py --data DIR --drawn FILE"] if results.base else []
     lines += ["python experiments/augmentation.py --drawn FILE"] if results.means else []
     lines += [f"python test_{model.kind}.py" for model in results.models]
-    lines += [f"python report.py --lang {texts.language}"]
     rows = []
     for run in results.trainings:
         record = run.record
-        cells = [str(record.get("started", "–"))[:10], str(run.asked.get("seed", "–"))]
-        cells += [str(record.get("commit") or "–")[:8]]
-        cells += [f"{record.get('processor', '–')} × {record.get('processors', '–')}"]
-        rows.append([name_of(run, results, texts), *cells])
+        date, commit = str(record.get("started", "–"))[:10], str(record.get("commit") or "–")[:8]
+        processor = f"{record.get('processor', '–')} × {record.get('processors', '–')}"
+        seed = str(record["config"].get("seed", "–"))
+        rows.append([name_of(run, results, texts), date, seed, commit, processor])
+    records = [run.record for run in results.trainings] + [m.classifier.trained_on for m in results.models]
     versions: dict[str, dict[str, None]] = {}
-    for record in [run.record for run in results.trainings] + [
-        m.classifier.trained_on for m in results.models
-    ]:
-        for name, version in record.get("versions", {}).items():
-            versions.setdefault(name, {})[str(version)] = None
+    for name, version in (pair for record in records for pair in record.get("versions", {}).items()):
+        versions.setdefault(name, {})[str(version)] = None
     return {
-        "commands": list(dict.fromkeys(lines)),
+        "commands": [*dict.fromkeys(lines), f"python report.py --lang {texts.language}"],
         "rows": rows,
         "versions": ", ".join(f"{name} {' / '.join(numbers)}" for name, numbers in versions.items()),
-        "sources": [
-            [what, ", ".join(where for other, where in results.sources if other == what)]
-            for what in dict.fromkeys(what for what, _ in results.sources)
-        ],
+        "sources": [[what, ", ".join(places)] for what, places in results.sources.items()],
     }
-
-
-def summary(results: Results, found: Mapping[str, Importance | None], texts: Texts) -> dict[str, Any]:
-    """Return the key findings. Models are named by their kind, for the texts to add an article."""
-    tested = sorted(results.models, key=lambda model: model.errors) if results.test else []
-
-    def best(name: str, among: Sequence[Model]) -> list[str]:
-        pick = max if METRICS[name].maximize else min
-        model = pick(among, key=lambda model: model.metrics[name])
-        return [model.kind, texts.metric(name, model.metrics[name])]
-
-    extremes = ("worst_recall", "size", "latency") if len(tested) > 1 else ()
-    verdicts: dict[str, list[str]] = {}
-    for run in results.trainings:
-        verdicts.setdefault(texts.word(run.diagnosis().verdict), []).append(name_of(run, results, texts))
-    return {
-        "models": [
-            [m.kind, texts.metric("accuracy", m.metrics["accuracy"]), texts.number(m.errors, 0)]
-            for m in tested
-        ],
-        "extremes": {name: best(name, tested) for name in extremes},
-        "drawn": best("drawn_accuracy", results.models) if results.drawn and results.models else None,
-        "augmentation": [
-            _effect(entry, texts)
-            for entry in results.comparisons
-            if entry.setting == "all" and entry.test_set == "framed" and entry.low is not None
-        ],
-        "importance": [{"kind": kind, "names": mattering(e)[:3]} for kind, e in found.items() if e],
-        "verdicts": list(verdicts.items()),
-    }
-
-
-def mattering(entry: Importance) -> list[str]:
-    """Return the hyperparameters that matter, the most important first; [] if the trials do not show any."""
-    bars = zip(entry.names, entry.means, entry.deviations, strict=True)
-    sure = [name for name, mean, deviation in bars if mean > max(deviation, LEAST_IMPORTANCE)]
-    return [name for name in sure if name[0] != "("] if entry.r2 >= LEAST_R2 else []
-
-
-def _effect(entry: Any, texts: Texts) -> dict[str, str]:
-    """Return whether augmentation raises or lowers the accuracy of a model, or neither for sure."""
-    ends = [entry.difference, entry.low, entry.high]
-    effect = "raises" if entry.low > 0 else "lowers" if entry.high < 0 else "unclear"
-    if effect == "lowers":
-        ends = [-entry.difference, -entry.high, -entry.low]
-    numbers = dict(zip(("difference", "low", "high"), map(texts.points, ends), strict=True))
-    return {"kind": entry.model, "effect": effect, **numbers}
 
 
 def computed() -> list[str]:
@@ -294,9 +237,9 @@ def metric_rows(names: Sequence[str], columns: Sequence[Mapping[str, Any]], text
     return [[METRICS[n].label, *(texts.metric(n, column.get(n)) for column in columns)] for n in there]
 
 
-def commands(stage: str, kinds: Sequence[str]) -> list[str]:
-    """Return the commands that make what is missing."""
-    return [f"python {stage}_{kind}.py" for kind in kinds]
+def missing(stage: str, wanted: Iterable[str], there: Sequence[str]) -> list[str]:
+    """Return the commands that make what is missing of the wanted kinds."""
+    return [f"python {stage}_{kind}.py" for kind in wanted if kind not in there]
 
 
 def name_of(run: Training, results: Results, texts: Texts) -> str:

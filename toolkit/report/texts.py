@@ -6,6 +6,8 @@ A word (a table's head, a label in a figure) is its own key, in English. A furth
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ class Texts:
     language : "en".
     words : English -> this language; what is missing stays English.
     meanings : name of a hyperparameter -> what it is; what is missing is taken from the configuration's help.
+    for_figures : the options with which `figures` draws in this language.
     """
 
     def __init__(self, language: str) -> None:
@@ -33,6 +36,7 @@ class Texts:
         self.sentences: dict[str, str] = content["sentences"]
         self.words: dict[str, str] = content.get("words") or {}
         self.meanings: dict[str, str] = content.get("meanings") or {}
+        self.for_figures: dict[str, Any] = {"label": self.word, "language": language}
 
     def word(self, english: str) -> str:
         """Translate a word."""
@@ -54,6 +58,11 @@ class Texts:
         """Write a share, or a difference of two, in percentage points, with ± a margin if there is one."""
         text = self.number(None if share is None else 100 * share, 2)
         return text if margin is None else f"{text} ± {self.number(100 * margin, 2)}"
+
+    def mean(self, shares: Sequence[float]) -> str:
+        """Write the mean of shares in percentage points, from two on with ± their standard deviation."""
+        spread = statistics.stdev(shares) if len(shares) > 1 else None
+        return self.points(statistics.mean(shares), spread) if shares else "–"
 
     def value(self, value: Any) -> str:
         """Write an entry of a configuration."""
