@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from toolkit.config import Config
-from toolkit.files import InputError
+from toolkit.files import ROOT, InputError, hide_password
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -43,7 +43,10 @@ class Parser(argparse.ArgumentParser):
         for word in sys.argv[1:] if args is None else args:
             if word.startswith("--") and word.endswith("=--"):
                 self.error(f"argument {word[:-3]}: expected one argument")
-        return super().parse_args(args, namespace)
+        arguments = super().parse_args(args, namespace)
+        # Weights & Biases records the command line: it must not get a database's password.
+        sys.argv[:] = map(hide_password, sys.argv)
+        return arguments
 
 
 def _one_line(error: object) -> str:
@@ -146,9 +149,10 @@ def given(arguments: argparse.Namespace, config: type[Config]) -> dict[str, Any]
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """Return a path as people read it: relative when it lies below the current folder."""
-    absolute, here = Path(path).resolve(), Path.cwd()
-    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else path)
+    """Return a path as people read it: relative when it lies below the current folder or the toolkit's."""
+    absolute = Path(path).resolve()
+    above = [place for place in (Path.cwd(), ROOT) if absolute.is_relative_to(place)]
+    return str(absolute.relative_to(above[0]) if above else path)
 
 
 def processors() -> int:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import stat
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -182,6 +183,11 @@ def checksum(arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def hide_password(text: str) -> str:
+    """Return a text with *** in place of the password of a URL."""
+    return re.sub(r"(//[^/:@\s]*:)\S*@", r"\1***@", text)
 
 
 def versions(*packages: str) -> dict[str, str]:

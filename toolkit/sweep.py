@@ -186,8 +186,6 @@ def _worker_process(search: Search, settings: Settings) -> None:
 def main(search: Search, description: str | None, argv: Sequence[str] | None = None) -> None:
     """Run the command line of a sweep."""
     arguments = vars(_parser(search, description).parse_args(argv))
-    # Weights & Biases records the command line of a run.
-    sys.argv[:] = [trials.hide_password(word) for word in sys.argv]
     names = arguments.pop("objectives") or ["loss"]
     objectives = tuple(part for name in names for part in name.split(",") if part)
     on_wandb = arguments["engine"] == "wandb"

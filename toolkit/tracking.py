@@ -306,7 +306,7 @@ def _epoch_line(entry: Mapping[str, float], epochs: int | None = None) -> str:
 def environment() -> dict[str, Any]:
     """Return where a run runs: command, commit, machine, processor, and versions, without importing torch."""
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *map(_without_password, sys.argv[1:])]),
+        "command": " ".join([Path(sys.argv[0]).name, *map(files.hide_password, sys.argv[1:])]),
         "commit": _commit(),
         "machine": platform.node(),
         "system": platform.platform(),
@@ -314,11 +314,6 @@ def environment() -> dict[str, Any]:
         "processors": commandline.processors(),
         "versions": files.versions("numpy", "torch", "scikit-learn"),
     }
-
-
-def _without_password(text: str) -> str:
-    """Return a database's URL with *** in place of the password, and any other text as it is."""
-    return re.sub(r"(://[^/@]*?):.*@", r"\1:***@", text)
 
 
 def _processor() -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import sqlite3
 import time
 import warnings
@@ -204,7 +203,7 @@ def database_url(db: str) -> sqlalchemy.URL:
         url = sqlalchemy.make_url(db)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise InputError(
-            f"{hide_password(db)!r} is no database URL such as {DEFAULT_DB} or postgresql://user@host/name."
+            f"{files.hide_password(db)!r} is no database URL such as {DEFAULT_DB} or postgresql://user@host/name."
         ) from None
     kind, _, driver = url.drivername.partition("+")
     if kind not in ("sqlite", "postgresql", "postgres"):
@@ -219,11 +218,6 @@ def database_url(db: str) -> sqlalchemy.URL:
 def shown_url(db: str) -> str:
     """Return a database's URL without its password."""
     return database_url(db).render_as_string()
-
-
-def hide_password(text: str) -> str:
-    """Return a text in which the password of a URL is replaced by asterisks."""
-    return re.sub(r"(//[^/:@\s]*:)[^@\s]*@", r"\1***@", text)
 
 
 def database_flag(db: str) -> str:
