@@ -32,10 +32,10 @@ run: $(VENV)/.installed
 # A virtual screen keeps the tests' windows away from the user's, and the user's mouse away from them.
 test: $(VENV)/.installed-dev $(VENV)/.system
 	@if command -v xvfb-run >/dev/null && command -v xauth >/dev/null; then \
-	  set -x; xvfb-run -a -s "-screen 0 1366x768x24" $(IN_VENV) -m pytest -n auto; \
+	  set -x; xvfb-run -a -s "-screen 0 1366x768x24" $(IN_VENV) -m pytest -n auto --dist loadgroup; \
 	else \
 	  [ -n "$$DISPLAY" ] || echo "No screen and no Xvfb: the tests that open a window are skipped."; \
-	  set -x; $(IN_VENV) -m pytest -n auto; \
+	  set -x; $(IN_VENV) -m pytest -n auto --dist loadgroup; \
 	fi
 
 faults: $(VENV)/.installed-dev

@@ -14,6 +14,8 @@ from toolkit.files import read_arrays, read_lines
 import numpy as np
 import pytest
 
+# One copy of the toolkit serves all of them.
+pytestmark = pytest.mark.xdist_group("recipes")
 DIGITS = ("--dataset", "digits")
 QUIET = ("--wandb", "disabled", "--quiet")
 

@@ -22,7 +22,7 @@ from toolkit.sweep import Settings
 import pytest
 from toy_sweep import SEARCH
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("postgres")]
 WORKERS = 4
 
 
