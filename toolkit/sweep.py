@@ -176,11 +176,6 @@ def _worker_process(search: Search, settings: Settings) -> None:
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    finally:
-        loky = sys.modules.get("joblib.externals.loky")
-        if loky:
-            # Its idle processes would keep this one from ending for five minutes.
-            loky.get_reusable_executor().shutdown(kill_workers=True)
 
 
 def main(search: Search, description: str | None, argv: Sequence[str] | None = None) -> None:
