@@ -1,6 +1,6 @@
 """The neural network (ANN): convolutional and fully connected layers, described by keyword arguments.
 
-    network = ANN(conv_channels=[24, 48, 96], hidden=[128], activation="GELU")
+    network = ANN(conv_channels=[32, 64, 128], hidden=[128], activation="GELU")
 
 The network takes images scaled to 0 to 1, and answers in float32 on whatever device it lies.
 """
@@ -30,12 +30,14 @@ class Config(BaseConfig):
     """What the network looks like."""
 
     conv_channels: tuple[int, ...] = option(
-        (24, 48, 96), "channels of each convolutional stage; '' for none", low=1, high=LARGEST, most=4
+        (32, 64, 128), "channels of each convolutional stage; '' for none", low=1, high=LARGEST, most=4
     )  # at most 4: 28 pixels can be halved no more often
     convs_per_stage: int = option(2, "convolutions in each stage", low=1, high=8)
     kernel_size: int = option(3, "side of the kernels in pixels", choices=(1, 3, 5, 7, 9, 11))
     pooling: str = option(
-        "max", "between two stages; stride: a convolution steps by 2", choices=("max", "average", "stride")
+        "stem",
+        "between stages; stride: a convolution steps by 2; stem: so does the very first one, of 5 x 5",
+        choices=("max", "average", "stride", "stem"),
     )
     head: str = option(
         "flatten", "after the last stage: all of it, or each map's maximum or average",
@@ -66,8 +68,15 @@ class ANN(Classifier):
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        return self.logits(to_tensor(images)).softmax(dim=1).cpu().numpy()
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        return self.logits(to_tensor(images)).cpu().numpy()
+
+    def divide_scores(self, temperature: float) -> None:
+        import torch
+
+        with torch.no_grad():
+            for parameter in self.network[-1].parameters():  # scores are linear in these
+                parameter.div_(temperature)
 
     def logits(self, batch: torch.Tensor) -> torch.Tensor:
         """Compute logits, float32 (n, 10), of images, float (n, 1, 28, 28), 0 to 1, without dropout."""
@@ -130,12 +139,13 @@ def build_network(config: Config) -> nn.Sequential:
     channels, side = 1, 28
     for stage, width in enumerate(config.conv_channels):
         for index in range(config.convs_per_stage):
-            stride = 2 if config.pooling == "stride" and stage > 0 and index == 0 else 1
-            padding = config.kernel_size // 2
-            layers.append(nn.Conv2d(channels, width, config.kernel_size, stride, padding, bias=bias))
+            first = config.pooling == "stem" and stage == index == 0
+            strided = config.pooling in ("stride", "stem") and stage > 0 and index == 0
+            stride, kernel = 2 if first or strided else 1, 5 if first else config.kernel_size
+            layers.append(nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=bias))
             side = (side - 1) // stride + 1
             last = index == config.convs_per_stage - 1 and stage < len(config.conv_channels) - 1
-            if last and config.pooling != "stride":
+            if last and config.pooling in ("max", "average"):
                 # Pooled before normalisation and activation, which then have a quarter of the work.
                 layers.append(nn.MaxPool2d(2) if config.pooling == "max" else nn.AvgPool2d(2))
                 side //= 2

@@ -67,9 +67,25 @@ class Classifier(abc.ABC):
         self.trained_on: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
 
-    @abc.abstractmethod
     def probabilities(self, images: np.ndarray) -> Any:
-        """Compute probabilities, float32 (n, 10), of a checked batch, uint8 (n, 28, 28); None: no answer."""
+        """Compute probabilities, float32 (n, 10), of a checked batch, uint8 (n, 28, 28); None: no answer.
+
+        A classifier defines either these or its scores.
+        """
+        from scipy.special import softmax
+
+        return softmax(self.scores(images), axis=1).astype(np.float32, copy=False)
+
+    def scores(self, images: np.ndarray) -> Any:
+        """Compute scores, float (n, 10), of a checked batch; their softmax are the probabilities.
+
+        None: there are none, so nothing to calibrate.
+        """
+        return None
+
+    def divide_scores(self, temperature: float) -> None:
+        """Divide all scores, from now on, by a number above 0. That calibrates the probabilities."""
+        raise NotImplementedError(f"{self.name} has no scores to divide.")
 
     @abc.abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
@@ -176,7 +192,7 @@ def best_guess(probabilities: np.ndarray, unsure_below: float | None) -> tuple[i
     """Return the most probable digit of float32 (10,), and whether the classifier is unsure of it.
 
     It is unsure when the probability lies below `unsure_below`, an entry of its metrics that
-    `evaluation.fit_threshold` fits. Without a threshold it is never unsure.
+    `certainty.fit_threshold` fits. Without a threshold it is never unsure.
     """
     digit = int(probabilities.argmax())
     return digit, unsure_below is not None and bool(probabilities[digit] < unsure_below)

@@ -2,7 +2,7 @@
 
     python report.py                             # on your models, trainings and sweeps
     python report.py --lang es --author "Ana Ruiz" --author "Luis Gil" --output informe.pdf
-    python report.py --drawn drawings.npz        # also tests the models on recorded drawings
+    python report.py --drawn pendigits           # also tests the models on recorded drawings
 
 Your own results (trained/, runs/, studies.db) go before those that come with the toolkit (models/, results/).
 The report names what is missing, with the command that makes it. Without MNIST the models are not tested, and

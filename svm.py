@@ -179,7 +179,7 @@ class SVM(Classifier):
         return products**config.degree if config.kernel == "poly" else np.tanh(products)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """Return ten scores, float64 (n, 10): for each digit the log of a product over its nine pairs.
+        """For each digit, compute the log of a product over its nine pairs, divided by the temperature.
 
         A pair's probability is the logistic function of its decision (products of pairwise probabilities:
         G. Hinton: Products of experts, 1999).
@@ -192,27 +192,10 @@ class SVM(Classifier):
         for pair, (first, second) in enumerate(PAIRS):
             scores[:, first] += first_wins[:, pair]
             scores[:, second] += second_wins[:, pair]
-        return scores
+        return scores / self.temperature
 
-    def calibrate(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """Set the temperature that minimises the log loss on images that the machine was not fitted on.
-
-        This is the one parameter of C. Guo and others: On calibration of modern neural networks, ICML 2017.
-        """
-        from scipy.optimize import minimize_scalar
-        from scipy.special import log_softmax
-
-        scores, rows = self.scores(images), np.arange(len(labels))
-
-        def log_loss(log_temperature: float) -> float:
-            return float(-log_softmax(scores / np.exp(log_temperature), axis=1)[rows, labels].mean())
-
-        self.temperature = float(np.exp(minimize_scalar(log_loss, bounds=(-6, 6), method="bounded").x))
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        from scipy.special import softmax
-
-        return softmax(self.scores(images) / self.temperature, axis=1).astype(np.float32)
+    def divide_scores(self, temperature: float) -> None:
+        self.temperature *= temperature
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {

@@ -36,7 +36,7 @@ def space() -> dict[str, Any]:
         "first_channels": (Choice([8, 16, 24, 32]), convolutional),  # twice as many in each next stage
         "convs_per_stage": (Int(1, 2), convolutional),
         "kernel_size": (Choice([3, 5]), convolutional),
-        "pooling": (Choice(["max", "average", "stride"]), lambda drawn: drawn["conv_stages"] > 1),
+        "pooling": (Choice(["max", "average", "stride", "stem"]), convolutional),
         "head": (Choice(["max", "average", "flatten"]), convolutional),
         "hidden_layers": Int(0, 2),
         "hidden_units": (Choice([32, 64, 128, 256]), lambda drawn: drawn["hidden_layers"] > 0),
@@ -72,7 +72,7 @@ def configure(drawn: dict[str, Any]) -> dict[str, Any]:
 
 
 # The first trial: what `train_ann.py --augment` trains, in fewer epochs.
-START = {"conv_stages": 3, "first_channels": 24, "hidden_layers": 0, "augmented": True, "augment": 1.0}
+START = {"conv_stages": 3, "first_channels": 32, "hidden_layers": 0, "augmented": True, "augment": 1.0}
 SEARCH = sweep.Search("ann", train_ann.Config, train_ann.train, space, configure, START)
 
 

@@ -1,7 +1,7 @@
 """Test the neural network: metrics, confusion matrix, worst mistakes.
 
     python test_ann.py                                # on the 10,000 test images of MNIST
-    python test_ann.py --drawn drawings.npz           # on recorded strokes
+    python test_ann.py --drawn pendigits              # on recorded strokes
     python test_ann.py --drawn FOLDER --json out.json # on pictures named LABEL_anything.png
 
 The test split is for reporting. Nothing is ever chosen on it.

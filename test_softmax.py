@@ -1,7 +1,7 @@
 """Test softmax regression: metrics, confusion matrix, worst mistakes.
 
     python test_softmax.py                                # on the 10,000 test images of MNIST
-    python test_softmax.py --drawn drawings.npz           # on recorded strokes
+    python test_softmax.py --drawn pendigits              # on recorded strokes
     python test_softmax.py --drawn FOLDER --json out.json # on pictures named LABEL_anything.png
 
 The test split is for reporting. Nothing is ever chosen on it.

@@ -1,7 +1,7 @@
 """Test the support vector machine: metrics, confusion matrix, worst mistakes.
 
     python test_svm.py                                # on the 10,000 test images of MNIST
-    python test_svm.py --drawn drawings.npz           # on recorded strokes
+    python test_svm.py --drawn pendigits              # on recorded strokes
     python test_svm.py --drawn FOLDER --json out.json # on pictures named LABEL_anything.png
 
 The test split is for reporting. Nothing is ever chosen on it.

@@ -42,7 +42,7 @@ class Config(training.Augmented, ann.Config):
         choices=("one-cycle", "cosine", "step", "constant"),
     )
     batch_size: int = option(128, "images per step", low=2, high=60_000)
-    epochs: int = option(16, "passes over the training split", low=1, high=10_000)
+    epochs: int = option(12, "passes over the training split", low=1, high=10_000)
     loss: str = option(
         "cross-entropy",
         "margin: multi-class; mse: of probabilities to one-hot targets",
@@ -54,7 +54,7 @@ class Config(training.Augmented, ann.Config):
     device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
 
 
-FAST = {"conv_channels": (16, 32, 64), "head": "max", "epochs": 2}
+FAST = {"conv_channels": (16, 32, 64), "epochs": 2}
 
 
 def train(
@@ -141,7 +141,7 @@ def _train_epoch(
             group["lr"] = config.learning_rate * _rate(config.schedule, progress)
         chosen = order[step * batch_size : (step + 1) * batch_size].to(images.device)
         truth = labels[chosen]
-        batch = augment(images[chosen], generator, labels=truth, strength=config.augment, parts=parts)
+        batch = augment(images[chosen], generator, strength=config.augment, parts=parts)
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bfloat16):
             logits = network(batch.contiguous(memory_format=torch.channels_last))
         loss = _loss(config, logits.float(), truth)

@@ -60,7 +60,7 @@ def train(
         order = np.random.default_rng([seed, epoch]).permutation(len(train_set))
         if config.augment:
             variety = [seed, epoch], config.augment, config.augment_parts
-            inputs = pixels(training.variants(train_set.images, train_set.labels, *variety))
+            inputs = pixels(training.variants(train_set.images, *variety))
         bar = run.progress(range(steps), f"epoch {epoch}/{config.epochs}")
         for step in bar:
             chosen = order[step * config.batch_size : (step + 1) * config.batch_size]

@@ -44,11 +44,7 @@ class Config(training.Augmented, svm.Config):
 def train(
     train_set: ImageSet, validation_set: ImageSet | None, config: Config, *, seed: int, run: Run
 ) -> tuple[svm.SVM, dict[str, Any]]:
-    """Train a support vector machine. Arguments, results and errors are as in `train_ann.train`.
-
-    Probabilities are calibrated on the validation split. Without one, a machine that is trained on a third
-    of the images is calibrated on some of the others, and lends its temperature.
-    """
+    """Train a support vector machine. Arguments, results and errors are as in `train_ann.train`."""
     from toolkit.metrics import evaluate
 
     started = time.perf_counter()
@@ -56,7 +52,7 @@ def train(
     images, labels = train_set.images, train_set.labels
     if config.augment:
         added = [
-            training.variants(images, labels, [seed, copy], config.augment, config.augment_parts)
+            training.variants(images, [seed, copy], config.augment, config.augment_parts)
             for copy in range(config.copies)
         ]
         images, labels = np.concatenate([images, *added]), np.tile(labels, 1 + len(added))
@@ -64,10 +60,6 @@ def train(
     model.fit(
         images, labels, jobs=config.jobs, progress=lambda pair: run.progress(pair, "pairs of classes", pairs)
     )
-    if validation_set is None:
-        model.temperature = _temperature(model, train_set, config.jobs)
-    else:
-        model.calibrate(validation_set.images, validation_set.labels)
     metrics = training.validate(validation_set, model)
     on_train = evaluate(train_set.labels[:WATCHED], model.probabilities(train_set.images[:WATCHED]))
     return model, {
@@ -78,16 +70,6 @@ def train(
         "epochs": 1,
         "train_seconds": time.perf_counter() - started,
     }
-
-
-def _temperature(model: svm.SVM, train_set: ImageSet, jobs: int) -> float:
-    """Return the temperature of a machine that is trained on every third image."""
-    part = np.arange(len(train_set)) % 3 == 0
-    smaller = svm.SVM(**model.config.values())
-    smaller.fit(train_set.images[part], train_set.labels[part], jobs=jobs)
-    others = np.flatnonzero(~part)[:WATCHED]
-    smaller.calibrate(train_set.images[others], train_set.labels[others])
-    return smaller.temperature
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         strokes_as_pictures.main([arguments.drawn, str(pictures)])
         tests = {
             "MNIST, test split": datasets.load("test", data=arguments.data),
-            "drawings, strokes": drawings.load_drawn(arguments.drawn),
+            "drawings, strokes": drawings.load_drawn(arguments.drawn, "test"),
             "drawings, pictures": drawings.load_drawn(pictures),
         }
     parts = [describe(kind, name, tests) for kind, name in CLASSIFIERS.items()]

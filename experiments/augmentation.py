@@ -1,7 +1,7 @@
 """Measure what augmentation does for digits that are drawn: five settings, several seeds, three test sets.
 
-    python experiments/augmentation.py --drawn pendigits.npz
-    python experiments/augmentation.py --drawn pendigits.npz --seeds 2 --epochs 1 --limit 2000 --models ann
+    python experiments/augmentation.py
+    python experiments/augmentation.py --drawn captured/me.npz --seeds 2 --epochs 1 --limit 2000 --models ann
 
 Both models are trained with the augmentations of `SETTINGS`. Each is tested on the test split, on recorded
 drawings framed as the window frames them, and on the same drawings as a program without framing sees them.
@@ -38,7 +38,8 @@ import train_ann
 import train_svm
 from toolkit import commandline, datasets
 from toolkit.augment import RANGES
-from toolkit.drawings import load_drawings, select
+from toolkit.drawings import PARTS, in_parts, load, select
+from toolkit.drawings import find as find_set
 from toolkit.files import InputError, append_line, check_writable, read_lines, versions
 from toolkit.framing import frame_strokes
 from toolkit.tracking import Run
@@ -119,15 +120,14 @@ def load_tests(drawn: str | os.PathLike[str], part: str, **where: Any) -> Tests:
     The canvas is a square from 0 to the file's largest coordinate. `where` is as in `datasets.load`.
     Raises InputError when there are no such data.
     """
-    drawings = load_drawings(drawn)
-    # Drawings that were imported as pictures have no strokes, so nothing to draw again.
-    inked = np.array([any(len(stroke) for stroke in digit) for digit in drawings.strokes], dtype=bool)
+    drawings = load(drawn)
     side = max((float(stroke.max(initial=1)) for digit in drawings.strokes for stroke in digit), default=1.0)
-    if drawings.is_test is not None and part != "all":
-        inked &= drawings.is_test.astype(bool) == (part == "test")
-    if not inked.any():
-        raise InputError(f"{drawn} holds no strokes to test on.")
+    # Drawings that were imported as pictures have no strokes, so nothing to draw again.
+    inked = np.array([any(map(len, digit)) for digit in drawings.strokes], dtype=bool)
     drawings = select(drawings, inked)
+    drawings = drawings if part == "all" else in_parts(drawings, part)
+    if not len(drawings):
+        raise InputError(f"{drawn} holds no strokes to test on.")
     framed = np.stack([frame_strokes(digit) for digit in drawings.strokes])
     canvas = np.stack([canvas_picture(digit, side) for digit in drawings.strokes])
     test_set = datasets.load("test", **where)
@@ -154,16 +154,12 @@ def outcome(read: np.ndarray, labels: np.ndarray, writers: np.ndarray | None) ->
 
 def planned(arguments: argparse.Namespace) -> list[Row]:
     """List the trainings of an experiment, seed by seed: of each, the entries that identify its row."""
-    from toolkit.handwriting import STYLES
-
-    if not arguments.drawn:
-        raise InputError("wanted --drawn FILE, recorded strokes to test on.")
-    drawn = Path(arguments.drawn)
+    drawn = find_set(arguments.drawn)
     if not drawn.is_file():
         raise InputError(f"wanted a file of recorded strokes, .npz; there is none at {drawn}.")
     shared = {name: getattr(arguments, name) for name in ("dataset", "limit", "drawn_part")}
     shared.update(drawn=drawn.name, drawn_sha256=hashlib.sha256(drawn.read_bytes()).hexdigest()[:16])
-    shared["ranges"] = RANGES | {name: style.probability for name, style in STYLES.items()}
+    shared["ranges"] = RANGES
     chosen = {"ann": {"epochs": arguments.epochs}, "svm": {"copies": arguments.copies}}
     seeds = {"ann": arguments.seeds, "svm": arguments.svm_seeds}
     trainings = []
@@ -342,9 +338,9 @@ def measure(training: Row, splits: Sequence[datasets.ImageSet], tests: Tests, *,
 def _parser() -> commandline.Parser:
     parser = commandline.Parser(__doc__)
     add = parser.add_argument
-    add("--drawn", metavar="FILE", help="recorded strokes to test on, .npz; required")
-    parts = ("test", "validation", "all")
-    add("--drawn-part", choices=parts, default="test", help="of recorded strokes that have parts")
+    add("--drawn", metavar="SET", default="pendigits", help="recorded strokes to test on, .npz")
+    part = "of recorded strokes that have parts"
+    add("--drawn-part", choices=(*PARTS, "all"), default="test", help=part)
     datasets.add_flags(parser)
     number: dict[str, Any] = {"type": commandline.positive_int, "metavar": "N"}
     add("--models", nargs="+", choices=MODELS, help="which to train (default: both)")

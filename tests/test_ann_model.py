@@ -56,7 +56,14 @@ def test_every_description_builds_saves_and_answers(config, random_images, tmp_p
 
 def test_parameters_are_counted():
     # 4 kernels of 3 x 3, a scale and a shift of each channel, and 4 x 10 weights with 10 biases.
-    assert ANN(conv_channels=[4], convs_per_stage=1, head="max").parameters() == 36 + 8 + 50
+    assert ANN(conv_channels=[4], convs_per_stage=1, pooling="max", head="max").parameters() == 36 + 8 + 50
+
+
+def test_a_stem_is_5_x_5_and_every_stage_halves_the_image():
+    network = ANN(conv_channels=[2, 3, 4, 5], pooling="stem").network
+    kernels = [(layer.kernel_size[0], layer.stride[0]) for layer in network if hasattr(layer, "kernel_size")]
+    assert kernels == [(5, 2), (3, 1)] + [(3, 2), (3, 1)] * 3
+    assert network[-1].in_features == 5 * 2 * 2  # 28, 14, 7, 4, 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import zipfile
 
 from classifier import InputError
 from toolkit import datasets
-from toolkit.drawings import Drawings, load_drawings, load_drawn, read_picture, save_drawings
+from toolkit.drawings import PARTS, Drawings, load, load_drawings, load_drawn, read_picture, save_drawings
 
 import numpy as np
 import pytest
@@ -184,6 +184,20 @@ def test_drawings_are_read_as_they_were_written(drawings, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["set.npz"]
 
 
+def test_the_shipped_drawings_go_by_their_name_and_divide_their_writers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parts = {part: load("pendigits", part) for part in PARTS}
+    assert [len(part) for part in parts.values()] == [5995, 1499, 3498]
+    writers = [set(part.writers.tolist()) for part in parts.values()]
+    assert writers[1] == {5, 10, 15, 20, 25, 30}
+    assert writers[2] == set(range(31, 45))
+    assert not writers[0] & (writers[1] | writers[2])
+    assert len(load("pendigits", "train", "validation")) == 7494
+    # A file here goes first.
+    save_drawings(tmp_path / "pendigits", Drawings([[np.zeros((1, 2))]], np.array([3]), np.array([1])))
+    assert load("pendigits", "test").labels.tolist() == [3]
+
+
 def test_an_empty_set_of_drawings_can_be_kept(tmp_path):
     save_drawings(tmp_path / "set.npz", Drawings([], np.zeros(0, np.int64), np.zeros(0, "U1")))
     assert len(load_drawings(tmp_path / "set.npz")) == 0
@@ -194,9 +208,11 @@ def test_an_empty_set_of_drawings_can_be_kept(tmp_path):
 def test_drawn_parts_are_chosen(drawings, tmp_path):
     drawings.is_test = np.array([False, True, True])
     save_drawings(tmp_path / "set.npz", drawings)
-    assert load_drawn(tmp_path / "set.npz").labels.tolist() == [7, 1]
-    assert load_drawn(tmp_path / "set.npz", part="validation").labels.tolist() == [1]
-    everything = load_drawn(tmp_path / "set.npz", part="all")
+    assert load_drawn(tmp_path / "set.npz", "test").labels.tolist() == [7, 1]
+    assert load_drawn(tmp_path / "set.npz", "validation").labels.tolist() == [1]
+    with pytest.raises(InputError, match=r"set\.npz holds no drawings in its train part"):
+        load_drawn(tmp_path / "set.npz", "train")
+    everything = load_drawn(tmp_path / "set.npz")
     assert everything.labels.tolist() == [1, 7, 1]
     # What has no strokes stands as the image that was kept of it.
     np.testing.assert_array_equal(everything.images[2], drawings.images[2])

@@ -6,7 +6,7 @@ import queue
 import threading
 
 from classifier import ROOT, Classifier, ModelFileError, best_guess
-from toolkit.evaluation import fit_threshold
+from toolkit.certainty import fit_threshold
 from toolkit.framing import frame_strokes
 from toolkit.painting import BOX, Answer, Drawing, Worker, reason
 
@@ -228,6 +228,14 @@ def test_threshold_where_none_is_good_enough():
     probabilities = rows([0.9, 0.8], [1, 2])
     assert fit_threshold(probabilities, np.array([0, 0])) == 1.0
     assert fit_threshold(probabilities[:0], np.array([], dtype=np.int64)) == 1.0
+
+
+def test_threshold_leaves_most_answers_alone_however_bad_they_are():
+    probabilities = rows(np.linspace(0.5, 0.99, 100), np.arange(100) % 10)
+    threshold = fit_threshold(probabilities, np.full(100, 7), precision=0.99, at_most=0.25)
+    assert (probabilities.max(axis=1) < threshold).sum() == 25
+    good = fit_threshold(probabilities, np.arange(100) % 10, precision=0.99, at_most=0.25)
+    assert good == pytest.approx(0.5)
 
 
 def test_threshold_keeps_its_promise_on_random_answers():

@@ -54,12 +54,12 @@ class Draw:
 
         return torch.randn(self.count, *shape, generator=self.generator).to(self.device)
 
-    def some(self, probability: float, among: torch.Tensor | None = None) -> torch.Tensor:
-        """Pick images with a probability, of those that bool (n,) on the CPU allows; return their indices."""
+    def some(self, probability: float) -> torch.Tensor:
+        """Pick images with a probability; return their indices."""
         import torch
 
         picked = torch.rand(self.count, generator=self.generator) < probability
-        return torch.nonzero(picked if among is None else picked & among).squeeze(1).to(self.device)
+        return torch.nonzero(picked).squeeze(1).to(self.device)
 
 
 class Batch:
@@ -68,20 +68,16 @@ class Batch:
     Attributes
     ----------
     images : float (n, 1, 28, 28), 0 paper to 1 ink; a copy of the caller's.
-    labels : int (n,) on the CPU, or None.
     matrix : float (n, 3, 3), from a place in the variant to one in the original, in pixels from the middle.
     bend : float (n, 28, 28, 2), how much farther each place lies, in pixels; broadcast.
-    rewritten : whether strokes were added. That moves the centre of mass, which MNIST puts in the middle.
     """
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor | None) -> None:
+    def __init__(self, images: torch.Tensor) -> None:
         import torch
 
         self.images = images.clone()
-        self.labels = None if labels is None else labels.cpu()
         self.matrix = torch.eye(3, device=images.device).repeat(len(images), 1, 1)
         self.bend = torch.zeros(1, 1, 1, 2, device=images.device)
-        self.rewritten = False
 
     def transform(self, *rows: Sequence[torch.Tensor | float]) -> None:
         """Add an affine map, from a place in the variant to one in the original, to the geometry.
@@ -101,26 +97,13 @@ class Batch:
         """Resample the images along the geometry, once; return float (n, 1, 28, 28)."""
         import torch.nn.functional as F
 
-        shift = self.matrix[:, :2, 2:]
-        if self.rewritten:
-            shift = shift + self._off_centre()[:, :, None]
         matrix = self.matrix[:, :2].clone()
-        matrix[:, :, 2:] = shift / 14  # half of the image is 1 in PyTorch's coordinates
+        matrix[:, :, 2:] /= 14  # half of the image is 1 in PyTorch's coordinates
         grid = F.affine_grid(matrix, list(self.images.shape), align_corners=False)
         grid = (grid + self.bend / 14).to(self.images.dtype)
         resampled = F.grid_sample(self.images, grid, padding_mode="zeros", align_corners=False)
         # Resampling blurs; the edge of real ink is about a pixel wide.
         return ((resampled - 0.5) * EDGE + 0.5).clamp(0, 1)
-
-    def _off_centre(self) -> torch.Tensor:
-        """Return how far the centres of mass lie from the middle, float (n, 2), in pixels."""
-        import torch
-
-        place = torch.arange(28.0, device=self.images.device) - 13.5
-        ink = self.images.sum(dim=(1, 2, 3)).clamp(min=1e-6)
-        x, y = self.images.sum(dim=(1, 2)) @ place, self.images.sum(dim=(1, 3)) @ place
-        centre = torch.stack([x / ink, y / ink], dim=1)
-        return torch.where((centre.abs() > 0.6).any(dim=1, keepdim=True), centre, 0)  # MNIST's own reach 0.5
 
 
 def translation(batch: Batch, draw: Draw, size: float) -> None:
@@ -164,34 +147,6 @@ def elastic(batch: Batch, draw: Draw, size: float) -> None:
     points = torch.eye(ELASTIC_GRID, device=control.device)[None, :, :, None]
     weights = F.interpolate(points, size=(28, 1), mode="bicubic", align_corners=True)[0, :, :, 0]
     batch.bend = batch.bend + (weights.T @ control @ weights).permute(0, 2, 3, 1)
-
-
-def hook(batch: Batch, draw: Draw, size: float) -> None:
-    """Lengthen a stroke by a short hook, with probability `size`."""
-    from toolkit import handwriting
-
-    _rewrite(batch, draw, draw.some(size), handwriting.hook)
-
-
-def style(batch: Batch, draw: Draw, size: float) -> None:
-    """Write digits in other ways; `size` multiplies the probabilities in `handwriting.STYLES`."""
-    from toolkit import handwriting
-
-    import torch
-
-    if batch.labels is None:
-        return
-    for name, way in handwriting.STYLES.items():
-        own = Draw(draw.seed, f"style {name}", draw.count, draw.device)
-        rows = own.some(way.probability * size, torch.eq(batch.labels, way.digit))
-        _rewrite(batch, own, rows, way.write)
-
-
-def _rewrite(batch: Batch, draw: Draw, rows: torch.Tensor, write: Callable[..., torch.Tensor]) -> None:
-    """Let a way of writing change the images `rows`."""
-    batch.rewritten = True
-    if len(rows):
-        batch.images[rows, 0] = write(batch.images[rows, 0], partial(draw.between, count=len(rows)))
 
 
 def blot(batch: Batch, draw: Draw, size: float) -> None:
@@ -251,8 +206,6 @@ AUGMENTATIONS: dict[str, tuple[Callable[[Batch, Draw, float], None], float]] = {
     "shear": (shear, 0.18),
     "rotation": (rotation, 9.0),
     "elastic": (elastic, 0.5),
-    "hook": (hook, 0.25),
-    "style": (style, 1.0),
     "blot": (blot, 0.2),
     "thickness": (thickness, 0.5),
 }
@@ -263,7 +216,6 @@ def augment(
     images: torch.Tensor,
     generator: torch.Generator,
     *,
-    labels: torch.Tensor | None = None,
     strength: float = 1.0,
     parts: Collection[str] = tuple(AUGMENTATIONS),
 ) -> torch.Tensor:
@@ -273,7 +225,6 @@ def augment(
     ----------
     images : float (n, 1, 28, 28), 0 paper to 1 ink, on any device.
     generator : on the CPU.
-    labels : int (n,). Styles depend on the digit; without labels they are left out.
     strength : multiplies every size; 0 changes nothing.
     parts : the augmentations to apply, keys of `AUGMENTATIONS`.
 
@@ -284,7 +235,7 @@ def augment(
     _check(strength, parts)
     if strength == 0 or not parts:
         return images
-    batch = Batch(images, labels)
+    batch = Batch(images)
     seed = int(torch.randint(2**32, (1,), generator=generator))
     for name, (change, size) in AUGMENTATIONS.items():
         if name in parts:
@@ -333,8 +284,8 @@ def main(argv: list[str] | None = None) -> None:
     # Two rows a digit: the sheet shows every class.
     rows = [index for digit in range(10) for index in np.flatnonzero(train_set.labels == digit)[:2]]
     originals = torch.from_numpy(train_set.images[rows]).float().div(255).unsqueeze(1)
-    vary = partial(augment, labels=torch.from_numpy(train_set.labels[rows]), parts=parts)
-    columns = [originals, *(vary(originals, generator, strength=arguments.strength) for _ in range(15))]
+    vary = partial(augment, originals, generator, strength=arguments.strength, parts=parts)
+    columns = [originals, *(vary() for _ in range(15))]
     sheet = torch.cat([F.pad(column, (1, 1, 1, 1), value=0.12) for column in columns], dim=3)
     sheet[..., 30:33] = 0.5  # a line between the originals and their variants
     image = Image.fromarray(255 - sheet.flatten(0, 2).mul(255).round().byte().numpy())

@@ -101,20 +101,20 @@ def load(
     entry = DATASETS[dataset]
     images, labels = entry.read("test" if split == "test" else "train", data)
     if entry.test:
-        held_out = _stratified(labels, entry.test, np.random.default_rng(SPLIT_SEED))
+        held_out = stratified(labels, entry.test, np.random.default_rng(SPLIT_SEED))
         part = held_out if split == "test" else ~held_out
         images, labels = images[part], labels[part]
     if split in ("train", "validation"):
-        held_out = _stratified(labels, entry.validation, np.random.default_rng(SPLIT_SEED))
+        held_out = stratified(labels, entry.validation, np.random.default_rng(SPLIT_SEED))
         part = held_out if split == "validation" else ~held_out
         images, labels = images[part], labels[part]
     if limit is not None and limit < len(labels):
-        part = _stratified(labels, limit, None)
+        part = stratified(labels, limit, None)
         images, labels = images[part], labels[part]
     return ImageSet(images, labels, f"{dataset}/{split}")
 
 
-def _stratified(labels: np.ndarray, count: int, rng: np.random.Generator | None) -> np.ndarray:
+def stratified(labels: np.ndarray, count: int, rng: np.random.Generator | None) -> np.ndarray:
     """Return a mask that takes `count` labels, each class in proportion.
 
     They are chosen at random, or are the first ones if there is no `rng`.

@@ -1,6 +1,7 @@
 """Digits that people drew: recorded strokes (`.npz`), and pictures of digits.
 
-`load_drawn` reads either as images that a classifier can be tested on.
+`load_drawn` reads either as images that a classifier can be tested on. The sets in `drawings/` come with the
+toolkit, and go by their names.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classifier import InputError, write_safely
+from classifier import ROOT, InputError, write_safely
 from toolkit.datasets import ImageSet
 from toolkit.framing import frame_picture, frame_strokes
 
@@ -37,6 +38,8 @@ ARRAYS = {  # of a file: the shape of one item, and the kinds of its type
     "times": ((), "iu"),
 }
 OPTIONAL = ("is_test", "images", "times")
+PARTS = ("train", "validation", "test")
+HELP = "an .npz of strokes, a folder of pictures named LABEL_anything.png, or pendigits, which is shipped"
 MOST_BYTES = 2**28  # of all arrays of a set: more than 200,000 drawings
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow starts Ghostscript to read EPS
 MOST_MEGAPIXELS = 40
@@ -81,29 +84,67 @@ def select(drawings: Drawings, mask: np.ndarray) -> Drawings:
     return replace(drawings, strokes=strokes, **arrays)
 
 
-def load_drawn(path: str | os.PathLike[str], *, part: str = "test") -> ImageSet:
-    """Load drawings as framed images, from an `.npz` of strokes or a folder of pictures.
+def in_parts(drawings: Drawings, *parts: str) -> Drawings:
+    """Return the drawings of some `PARTS`; all of a set that has no `is_test`.
+
+    Writers are divided, not drawings. Of those outside the test part every fifth validates, the last one
+    first: of the 30 in `pendigits` 5, 10, 15, 20, 25 and 30.
+    """
+    if drawings.is_test is None:
+        return drawings
+    validating = np.isin(drawings.writers, np.unique(drawings.writers[~drawings.is_test])[::-5])
+    masks = {"test": drawings.is_test, "validation": ~drawings.is_test & validating}
+    masks["train"] = ~drawings.is_test & ~validating
+    return select(drawings, np.any([masks[part] for part in parts], axis=0))
+
+
+def find(name: str | os.PathLike[str]) -> Path:
+    """Return the path of a set: `name` itself if it is one, else that of the shipped `drawings/NAME.npz`."""
+    shipped = ROOT / "drawings" / f"{name}.npz"
+    return shipped if shipped.is_file() and not os.path.exists(name) else Path(name)
+
+
+def load(name: str | os.PathLike[str], *parts: str) -> Drawings:
+    """Load parts of a set of drawings: an `.npz` of strokes, or a folder of pictures.
 
     Parameters
     ----------
-    path : the file, or a folder of pictures named LABEL_anything.png.
-    part : "test", "validation" or "all" of a file that has `is_test`; other sets are taken whole.
+    name : the file, a folder of pictures named LABEL_anything.png, or the name of a set in `drawings/`.
+    parts : any of `PARTS`, as in `in_parts`; none for all.
 
     Raises
     ------
-    InputError : there is nothing, or no drawings.
+    InputError : there is nothing, or no drawings in these parts.
     """
-    place = Path(path)
+    place = find(name)
     drawings = load_pictures(place) if place.is_dir() else load_drawings(place)
-    if drawings.is_test is not None and part != "all":
-        drawings = select(drawings, drawings.is_test if part == "test" else ~drawings.is_test)
+    if parts:
+        drawings = in_parts(drawings, *parts)
     if not len(drawings):
-        raise InputError(f"{path} holds no drawings.")
-    images = np.stack([frame_strokes(strokes) for strokes in drawings.strokes])
-    if drawings.images is not None:  # a picture has no strokes, only its image
-        pictures = np.array([not strokes for strokes in drawings.strokes])
-        images[pictures] = drawings.images[pictures]
-    return ImageSet(images, drawings.labels, place.name)
+        where = f" in its {' or '.join(parts)} part" if parts and drawings.is_test is not None else ""
+        raise InputError(f"{name} holds no drawings{where}.")
+    return drawings
+
+
+def load_drawn(name: str | os.PathLike[str], *parts: str) -> ImageSet:
+    """Load parts of a set of drawings as framed images. Arguments and errors are those of `load`."""
+    drawings = load(name, *parts)
+    return ImageSet(framed(drawings), drawings.labels, find(name).name)
+
+
+def framed(drawings: Drawings, frame: Callable[[int], np.ndarray] | None = None) -> np.ndarray:
+    """Return the images of drawings, uint8 (n, 28, 28); a picture has no strokes, only its image.
+
+    `frame` makes the image of the drawing with a number; by default `frame_strokes` does.
+    """
+    strokes = drawings.strokes
+    frame = frame or (lambda number: frame_strokes(strokes[number]))
+    return np.stack(
+        [
+            frame(number) if drawings.images is None or strokes[number] else drawings.images[number]
+            for number in range(len(drawings))
+        ]
+    )
 
 
 # Recorded strokes

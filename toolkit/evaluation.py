@@ -20,35 +20,6 @@ import numpy as np
 LATENCY_REPEATS, LATENCY_SECONDS = 50, 1.0  # of the median time of an answer, whichever comes first
 
 
-def fit_threshold(probabilities: np.ndarray, labels: np.ndarray, *, precision: float = 0.995) -> float:
-    """Return the probability below which a classifier counts as unsure: `unsure_below` in its metrics.
-
-    It is the smallest threshold such that the share `precision` of the answers at or above it is right: as
-    many answers as possible without a "?" at a bounded risk (Y. Geifman, R. El-Yaniv: Selective
-    classification for deep neural networks, 2017). Fit it on data that nothing is reported on, best on
-    recorded drawings, which are harder than MNIST.
-
-    Parameters
-    ----------
-    probabilities : float (n, 10).
-    labels : int (n,), 0 to 9.
-    precision : 0 to 1.
-
-    Returns
-    -------
-    0 to 1; 1 when no threshold is good enough.
-    """
-    confidence = probabilities.max(axis=1)
-    order = np.argsort(-confidence, kind="stable")
-    confidence = confidence[order]
-    right = (probabilities.argmax(axis=1) == labels)[order]
-    share = np.cumsum(right) / np.arange(1, len(right) + 1)
-    # Answers of equal probability lie on the same side of any threshold.
-    ends = np.append(confidence[1:] < confidence[:-1], True) if len(right) else np.zeros(0, dtype=bool)
-    good = np.flatnonzero(ends & (share >= precision))
-    return float(confidence[good[-1]]) if len(good) else 1.0
-
-
 def measure(classifier: Classifier, images: np.ndarray) -> dict[str, Any]:
     """Measure the prediction time, the size and the number of parameters of a classifier.
 
@@ -101,10 +72,9 @@ def parse(kind: str, description: str | None, argv: Sequence[str] | None) -> arg
     default = "the model file (default: yours in trained/, else the one in models/)"
     add("--model", type=Path, metavar="FILE", help=default)
     datasets.add_flags(parser)
-    drawn = "test on drawings instead: an .npz of recorded strokes, or a folder of LABEL_anything.png"
-    add("--drawn", metavar="PATH", help=drawn)
-    part = "which part of recorded strokes, if they have parts"
-    add("--drawn-part", choices=("test", "validation", "all"), default="test", help=part)
+    add("--drawn", metavar="SET", help=f"test on drawings instead: {drawings.HELP}")
+    part = "which part of the drawings, if they have parts"
+    add("--drawn-part", choices=(*drawings.PARTS, "all"), default="test", help=part)
     add("--json", type=Path, metavar="FILE", help="write the metrics there, as JSON")
     output = f"where the plots and test.json go (default: runs/test-{kind}-TIME)"
     add("--output", type=Path, metavar="DIR", help=output)
@@ -133,7 +103,9 @@ def test(model: type[Classifier], arguments: argparse.Namespace) -> None:
         origin = _provenance(classifier.trained_on)
         print(f"Model: {commandline.shown(arguments.model)} ({classifier.name}), trained on {origin}")
     if arguments.drawn:
-        images = drawings.load_drawn(arguments.drawn, part=arguments.drawn_part)
+        images = drawings.load_drawn(
+            arguments.drawn, *(drawings.PARTS if arguments.drawn_part == "all" else [arguments.drawn_part])
+        )
     else:
         images = datasets.load("test", dataset=arguments.dataset, data=arguments.data, limit=arguments.limit)
     start = time.perf_counter()

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from classifier import Classifier, expect_arrays
-from toolkit import commandline, datasets, drawings, tracking
+from toolkit import commandline, datasets, drawings, handwriting, tracking
 from toolkit.augment import augment, parts_of
+from toolkit.certainty import calibrate, fit_threshold
 from toolkit.config import Config, option
 from toolkit.datasets import ImageSet
+from toolkit.drawings import Drawings
 from toolkit.files import (
     ROOT,
     InputError,
@@ -35,10 +37,13 @@ import numpy as np
 C = TypeVar("C", bound=Config)
 WATCHED = 6_000  # images of the training split whose loss is measured each epoch: as many as in validation
 TRUSTED = 0.99  # share of the answers without a "?" that must be right
-
+DOUBTED = 0.25  # share of the answers that get a "?" at most
 
 # The flags that a run's record keeps beside its configuration.
-ASKED = ("seed", "dataset", "data", "limit", "final", "drawn", "from_trial", "wandb")
+DATA = ("dataset", "data", "limit", "drawings", "drawing_copies", "drawn")
+ASKED = ("seed", *DATA, "final", "from_trial", "wandb")
+# What a model file keeps of them.
+RECIPE = ("config", "seed", "drawings", "drawing_copies", "final", "from_trial")
 
 
 class Diverged(InputError):
@@ -72,6 +77,8 @@ class Job(Generic[C]):
     dataset: str = datasets.DEFAULT
     data: str | None = None
     limit: int | None = None
+    drawings: tuple[str, ...] = ()
+    drawing_copies: int = 2
     final: bool = False
     drawn: str | None = None
     from_trial: int | None = None
@@ -82,12 +89,20 @@ class Job(Generic[C]):
 
     def record(self) -> dict[str, Any]:
         """Return what a run's `config.json` keeps of it, enough to resume."""
-        return {**{name: getattr(self, name) for name in ASKED}, "config": self.config.values()}
+        asked = {name: getattr(self, name) for name in ASKED}
+        return {**asked, "drawings": list(self.drawings), "config": self.config.values()}
 
 
 @dataclass(frozen=True)
 class Data:
-    """The images of a training: train, validation (None with --final), and drawings to fit the "?" on."""
+    """The images of a training.
+
+    Attributes
+    ----------
+    train : with variants of the drawings behind the images of the data set.
+    validation : of the data set; None with --final.
+    drawn : drawings that are not trained on, or None.
+    """
 
     train: ImageSet
     validation: ImageSet | None
@@ -119,6 +134,7 @@ def parse(
         values = asked.pop("config")
     else:
         asked = {name: getattr(arguments, name) for name in ASKED}
+        asked["drawings"] = tuple(asked["drawings"])
         values = dict(fast or {}) if fast and arguments.fast else {}
         if arguments.from_trial is not None:
             from toolkit import trials
@@ -142,7 +158,14 @@ def _parser(
     group = parser.add_argument_group("training")
     add = group.add_argument
     add("--seed", type=commandline.seed, default=0, help="of everything random")
-    add("--final", action="store_true", help="train on all 60,000 images; none are left for validation")
+    add("--final", action="store_true", help="train on the validation split, too; none is left")
+    add(
+        "--drawings",
+        action="append",
+        default=[],
+        metavar="SET",
+        help=f"train on drawings, too, each varied by other hands; may be repeated: {drawings.HELP}",
+    )
     if fast:
         add("--fast", action="store_true", help="a preset for a first look")
     add("--from-trial", type=int, metavar="N", help="take the configuration of a sweep's trial")
@@ -157,10 +180,17 @@ def _parser(
         help="log to Weights & Biases; auto: online when a key is set",
     )
     add(
+        "--drawing-copies",
+        type=commandline.positive_int,
+        default=Job.drawing_copies,
+        metavar="N",
+        help="variants of each drawing",
+    )
+    add(
         "--drawn",
-        metavar="PATH",
-        help='drawings to fit the "?" on; a test part of the set is left out (default: varied images of the '
-        "validation split; with --final none are left, so better give some)",
+        metavar="SET",
+        help='drawings whose validation part is measured, and fits the "?" (default: that of --drawings, '
+        "else varied images of the validation split)",
     )
     add("--quiet", action="store_true", help="print errors only")
     commandline.add_config_flags(parser, config)
@@ -183,7 +213,9 @@ def _read_record(directory: Path, kind: str) -> dict[str, Any]:
     }
     kinds |= dict.fromkeys(("limit", "from_trial"), (int, type(None)))
     kinds |= dict.fromkeys(("data", "drawn"), (str, type(None)))
+    kinds |= {"drawings": (list, tuple), "drawing_copies": (int,)}
     fits = all(type(asked[name]) in allowed for name, allowed in kinds.items())
+    fits = fits and all(isinstance(name, str) for name in asked["drawings"]) and asked["drawing_copies"] > 0
     if not fits or not 0 <= asked["seed"] < 2**32 or (asked["limit"] is not None and asked["limit"] < 1):
         raise InputError(f"{directory / 'config.json'} is damaged.")
     return asked
@@ -192,11 +224,41 @@ def _read_record(directory: Path, kind: str) -> dict[str, Any]:
 def load(job: Job[Any]) -> Data:
     """Load the images of a training. Raises InputError when they are missing or damaged."""
     where: dict[str, Any] = {"dataset": job.dataset, "data": job.data, "limit": job.limit}
+    parts = ("train", "validation") if job.final else ("train",)
+    train_set = datasets.load("all" if job.final else "train", **where)
+    added = [drawings.load(name, *parts) for name in job.drawings]
+    train_set = _with_variants(train_set, added, job)
+    drawn = [job.drawn] if job.drawn else [name for name in job.drawings if not job.final]
+    sets = [drawings.load(name) for name in drawn]
+    # A set without parts was trained on as a whole.
+    sets = [drawings.in_parts(own, "validation") for own in sets if job.drawn or own.is_test is not None]
     return Data(
-        train=datasets.load("all" if job.final else "train", **where),
+        train=train_set,
         validation=None if job.final else datasets.load("validation", **where),
-        drawn=drawings.load_drawn(job.drawn, part="validation") if job.drawn else None,
+        drawn=_joined(sets, " + ".join(drawn)),
     )
+
+
+def _joined(sets: Sequence[Drawings], name: str) -> ImageSet | None:
+    """Return all drawings of some sets as framed images, or None if there are none."""
+    if not any(map(len, sets)):
+        return None
+    images = np.concatenate([drawings.framed(own) for own in sets if len(own)])
+    return ImageSet(images, np.concatenate([own.labels for own in sets]), name)
+
+
+def _with_variants(train_set: ImageSet, sets: Sequence[Drawings], job: Job[Any]) -> ImageSet:
+    """Add variants of drawings to the images that are trained on."""
+    images, labels = [train_set.images], [train_set.labels]
+    for number, own in enumerate(sets):
+        if job.limit is not None:
+            own = drawings.select(own, datasets.stratified(own.labels, min(job.limit, len(own)), None))
+        for copy in range(job.drawing_copies):
+            rng = np.random.default_rng([job.seed, number, copy])
+            images.append(handwriting.variants(own, rng))
+            labels.append(own.labels)
+    name = " + ".join([train_set.name, *job.drawings])
+    return ImageSet(np.concatenate(images), np.concatenate(labels), name)
 
 
 def start(job: Job[Any]) -> tracking.Run:
@@ -211,40 +273,79 @@ def save(
     job: Job[Any], data: Data, run: tracking.Run, classifier: Classifier, metrics: dict[str, Any]
 ) -> None:
     """Fit the "?" threshold, write the model and the record's plots, and say what was reached."""
-    from toolkit.evaluation import fit_threshold
+    if data.drawn is not None:
+        right = classifier.predict(data.drawn.images) == data.drawn.labels
+        metrics = {**metrics, "drawn_accuracy": float(right.mean())}
+    certainty, unsure_by = _certainty(job, data, classifier, metrics)
+    classifier.metrics = {**metrics, **certainty}
+    asked = {name: value for name, value in job.record().items() if name in RECIPE}
+    classifier.trained_on = {
+        "images": data.train.name,
+        "count": len(data.train),
+        **asked,
+        "unsure_by": unsure_by,
+        "versions": versions("numpy", "torch", "scikit-learn"),
+    }
+    run.finish(classifier.metrics, pictures=_plot(run, classifier.name, metrics))
+    classifier.save(job.output)
+    if not job.quiet:
+        _say(job, data, run, classifier)
 
+
+def _say(job: Job[Any], data: Data, run: tracking.Run, classifier: Classifier) -> None:
+    """Print what a training reached, and where it is."""
+    from toolkit.metrics import METRICS
+
+    def reached(*names: str) -> str:
+        return ", ".join(f"{METRICS[name].label} {METRICS[name].text(metrics[name])}" for name in names)
+
+    metrics = classifier.metrics
+    if data.validation is not None:
+        names = ("accuracy", "macro_precision", "macro_recall", "log_loss")
+        print(f"On the {len(data.validation):,} images of {data.validation.name}: {reached(*names)}")
+    if data.drawn is not None:
+        print(f"On {len(data.drawn):,} drawings of {data.drawn.name}: {reached('drawn_accuracy')}")
+    print(f"Trained on {len(data.train):,} images of {data.train.name} in {metrics['train_seconds']:.1f} s")
+    print(f"Model:  {commandline.shown(job.output)}\nRecord: {commandline.shown(run.directory or '-')}")
+
+
+def _certainty(
+    job: Job[Any], data: Data, classifier: Classifier, metrics: dict[str, Any]
+) -> tuple[dict[str, float], str]:
+    """Fit the "?" threshold, and after --final the temperature, too; return both, and on what.
+
+    A final training leaves no images that it has not seen. So it takes both over from the model that the
+    same training without --final has left at the place of its own. Where there is none, variants of images
+    that it was trained on must do, on which it looks too sure.
+    """
+    if job.final and (twin := _twin(job, classifier)):
+        if classifier.scores(data.train.images[:1]) is not None:
+            classifier.divide_scores(twin["temperature"])
+        return twin, "the same training without --final"
     watched = data.drawn or data.validation or data.train
     images, labels = watched.images, watched.labels
     if data.drawn is None:
         # Images as varied as drawings are: clean ones would make the classifier look too sure.
         images, labels = images[:WATCHED], labels[:WATCHED]
-        images = variants(images, labels, [job.seed, 0], 1.0)
-    metrics = {
-        **metrics,
-        "unsure_below": fit_threshold(classifier.probabilities(images), labels, precision=TRUSTED),
-    }
-    classifier.metrics = metrics
-    classifier.trained_on = {
-        "images": data.train.name,
-        "count": len(data.train),
-        "seed": job.seed,
-        "config": job.config.values(),
-        "from_trial": job.from_trial,
-        "unsure_by": watched.name,
-        "versions": versions("numpy", "torch", "scikit-learn"),
-    }
-    run.finish(metrics, pictures=_plot(run, classifier.name, metrics))
-    classifier.save(job.output)
-    if job.quiet:
-        return
-    if data.validation is not None:
-        from toolkit.metrics import METRICS
+        images = variants(images, [job.seed, 0], 1.0)
+    temperature = (
+        metrics["temperature"] if "temperature" in metrics else calibrate(classifier, images, labels)
+    )
+    probabilities = classifier.predict_proba(images)
+    threshold = fit_threshold(probabilities, labels, precision=TRUSTED, at_most=DOUBTED)
+    return {"temperature": temperature, "unsure_below": threshold}, watched.name
 
-        names = ("accuracy", "macro_precision", "macro_recall", "log_loss")
-        reached = ", ".join(f"{METRICS[name].label} {METRICS[name].text(metrics[name])}" for name in names)
-        print(f"On the {len(data.validation):,} images of {data.validation.name}: {reached}")
-    print(f"Trained on {len(data.train):,} images of {data.train.name} in {metrics['train_seconds']:.1f} s")
-    print(f"Model:  {commandline.shown(job.output)}\nRecord: {commandline.shown(run.directory or '-')}")
+
+def _twin(job: Job[Any], classifier: Classifier) -> dict[str, float] | None:
+    """Return temperature and threshold of the model that the same training without --final has left."""
+    try:
+        other = type(classifier).load(job.output)
+    except ModelFileError:
+        return None
+    recipe = {name: value for name, value in job.record().items() if name in RECIPE} | {"final": False}
+    if any(other.trained_on.get(name) != value for name, value in recipe.items()):
+        return None
+    return {name: other.metrics[name] for name in ("temperature", "unsure_below")}
 
 
 def _plot(run: tracking.Run, name: str, metrics: Mapping[str, Any]) -> dict[str, Path]:
@@ -262,13 +363,14 @@ def _plot(run: tracking.Run, name: str, metrics: Mapping[str, Any]) -> dict[str,
 
 
 def validate(validation_set: ImageSet | None, classifier: Classifier) -> dict[str, Any]:
-    """Measure a trained classifier on the validation split; {} without one."""
+    """Calibrate a trained classifier on the validation split, and measure it there; {} without one."""
     from toolkit.metrics import evaluate
 
     if validation_set is None:
         return {}
-    metrics = evaluate(validation_set.labels, classifier.probabilities(validation_set.images))
-    return {**metrics, "loss": metrics["log_loss"]}
+    temperature = calibrate(classifier, validation_set.images, validation_set.labels)
+    metrics = evaluate(validation_set.labels, classifier.predict_proba(validation_set.images))
+    return {**metrics, "loss": metrics["log_loss"], "temperature": temperature}
 
 
 class Checkpoint:
@@ -306,24 +408,20 @@ class Checkpoint:
             write_arrays(self.path, arrays, {**self.header, "epoch": epoch, "seconds": seconds})
 
 
-def variants(
-    images: np.ndarray, labels: np.ndarray, seed: list[int], strength: float, parts: str = "all"
-) -> np.ndarray:
+def variants(images: np.ndarray, seed: list[int], strength: float, parts: str = "all") -> np.ndarray:
     """Return one random variant of each image, uint8 (n, 28, 28), for models that are not PyTorch's.
 
     Parameters
     ----------
-    images, labels : uint8 (n, 28, 28), 0 paper, 255 ink; int (n,).
+    images : uint8 (n, 28, 28), 0 paper, 255 ink.
     seed : numbers that together seed the variants.
     strength, parts : as in `augment`.
     """
     import torch
 
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    named = parts_of(parts)
-    changed = []
-    for first in range(0, len(images), 1000):
-        part = slice(first, first + 1000)
-        batch, truth = torch.tensor(images[part]).unsqueeze(1) / 255, torch.from_numpy(labels[part])
-        changed.append(augment(batch, generator, labels=truth, strength=strength, parts=named))
+    changed = [
+        augment(batch.unsqueeze(1) / 255, generator, strength=strength, parts=parts_of(parts))
+        for batch in torch.tensor(images).split(1000)
+    ]
     return torch.cat(changed).squeeze(1).mul(255).round().byte().numpy()

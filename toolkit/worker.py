@@ -251,7 +251,7 @@ def load_sets(plan: Plan) -> tuple[Any, Any, Any]:
     from toolkit import drawings
 
     settings, load = plan.settings, plan.search.load
-    drawn = drawings.load_drawn(settings.drawn, part="validation") if settings.drawn else None
+    drawn = drawings.load_drawn(settings.drawn, "validation") if settings.drawn else None
     where = {"dataset": settings.dataset, "data": settings.data, "limit": settings.limit}
     return load("train", **where), load("validation", **where), drawn
 

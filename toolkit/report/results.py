@@ -129,7 +129,7 @@ class Results:
 
 def load_images(arguments: Any) -> tuple[ImageSet | None, ImageSet | None]:
     """Load the test split, None if MNIST is nowhere and cannot be downloaded, and the drawings, if any."""
-    drawn = drawings.load_drawn(arguments.drawn, part="test") if arguments.drawn else None
+    drawn = drawings.load_drawn(arguments.drawn, "test") if arguments.drawn else None
     if arguments.dataset == datasets.DEFAULT:
         try:
             datasets.find_mnist(arguments.data)
