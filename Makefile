@@ -1,6 +1,7 @@
 # make run    installs, gets MNIST, trains the neural network with augmentation, tests it
 # make test   installs what the tests need, runs them all
 # make faults gives every reader and option damaged input, and counts how it ends (tests/faults/README.md)
+# make bench  measures the toolkit against what people use instead; half an hour (bench/RESULTS.md)
 # make lint   style, format and types
 # make clean  removes what make made; keeps trained/, runs/, data/ and captured/
 #
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 INSTALL ?= $(VENV)/bin/python -m pip install
 IN_VENV := $(VENV)/bin/python
 
-.PHONY: help run test faults lint clean
+.PHONY: help run test faults bench lint clean
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -40,6 +41,9 @@ test: $(VENV)/.installed-dev $(VENV)/.system
 
 faults: $(VENV)/.installed-dev
 	$(IN_VENV) tests/faults/run.py
+
+bench: $(VENV)/.installed
+	$(IN_VENV) bench/run.py
 
 lint: $(VENV)/.installed-dev
 	$(IN_VENV) -m ruff check .

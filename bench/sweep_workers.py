@@ -47,16 +47,22 @@ def seconds(search: Search, settings: Settings) -> float:
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     parser.add_argument("--trials", type=commandline.positive_int, default=16, help="that the workers train")
+    free_trials = "trials that cost nothing to train"
+    parser.add_argument("--free-trials", type=commandline.positive_int, default=100, help=free_trials)
     datasets.add_flags(parser)
     parser.set_defaults(limit=2000)
-    settings = Settings(**vars(parser.parse_args(argv)))
+    arguments = vars(parser.parse_args(argv))
+    count = arguments.pop("free_trials")
+    settings = Settings(**arguments)
 
     search = sweep_comparison.SEARCH
     free = dataclasses.replace(search, train=train)
     for sampler in ("tpe", "random"):
         own = dataclasses.replace(settings, sampler=sampler, limit=20)
-        few, many = (seconds(free, dataclasses.replace(own, trials=count)) for count in (1, 101))
-        print(f"{sampler}: {(many - few) / 100:.3f} s a trial beside its training (mean of 100, SQLite)")
+        few, many = (seconds(free, dataclasses.replace(own, trials=trials)) for trials in (1, 1 + count))
+        print(
+            f"{sampler}: {(many - few) / count:.3f} s a trial beside its training (mean of {count}, SQLite)"
+        )
 
     os.environ.update(dict.fromkeys(sweep.THREAD_VARIABLES, "1"))
     settings = dataclasses.replace(settings, sampler="random", pruner="none")
