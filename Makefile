@@ -1,4 +1,4 @@
-# make run    installs, gets MNIST, trains the neural network with augmentation, tests it
+# make run    installs, gets MNIST, trains a small neural network in seconds, tests it, says what to type next
 # make test   installs what the tests need, runs them all
 # make faults gives every reader and option damaged input, and counts how it ends (tests/faults/README.md)
 # make bench  measures the toolkit against what people use instead; half an hour (bench/RESULTS.md)
@@ -27,8 +27,12 @@ run: $(VENV)/.installed
 	  2) data=digits; echo "MNIST cannot be reached: taking the bundled digits instead." ;; \
 	  *) exit $$status ;; \
 	esac; set -ex; \
-	$(IN_VENV) train_ann.py --augment --dataset $$data; \
-	$(IN_VENV) test_ann.py --dataset $$data
+	$(IN_VENV) train_ann.py --fast --drawings pendigits --dataset $$data --output trained/ann-quick.safetensors; \
+	$(IN_VENV) test_ann.py --model trained/ann-quick.safetensors --dataset $$data; \
+	$(IN_VENV) test_ann.py --model trained/ann-quick.safetensors --drawn pendigits --quiet; \
+	{ set +x; } 2>/dev/null; \
+	echo; echo "Now draw:                            $(IN_VENV) predict.py"; \
+	echo "The best recipe, a matter of minutes: $(IN_VENV) train_ann.py --augment --drawings pendigits"
 
 # A virtual screen keeps the tests' windows away from the user's, and the user's mouse away from them.
 test: $(VENV)/.installed-dev $(VENV)/.system

@@ -21,6 +21,8 @@ from toolkit.features import BATCH, FEATURES, extract
 import numpy as np
 
 PAIRS = list(itertools.combinations(range(10), 2))
+# The pairs that each digit belongs to, (10, 9): only in these can its support vectors have coefficients.
+PAIRS_OF = np.array([[number for number, pair in enumerate(PAIRS) if digit in pair] for digit in range(10)])
 PCA_IMAGES = 20_000  # principal components are computed from at most this many images
 STEEPNESS = 5.0  # of a pair's probability over its decision; chosen on the validation split
 
@@ -198,9 +200,13 @@ class SVM(Classifier):
         self.temperature *= temperature
 
     def arrays(self) -> dict[str, np.ndarray]:
+        used = self.coefficients != 0
+        # A digit whose pairs hold all of a support vector's coefficients.
+        digits = np.stack([used[:, pairs].sum(axis=1) for pairs in PAIRS_OF], axis=1).argmax(axis=1)
         return {
             "support_vectors": self.support_vectors.astype(self._stored, copy=False),
-            "coefficients": self.coefficients,
+            "support_digits": digits.astype(np.uint8),
+            "coefficients": np.take_along_axis(self.coefficients, PAIRS_OF[digits], axis=1),
             "intercepts": self.intercepts,
             "temperature": np.array([self.temperature]),
             "mean": self.mean,
@@ -209,22 +215,32 @@ class SVM(Classifier):
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         pca, length = self.config.pca, FEATURES[self.config.features][1]
+        columns = 9 if "support_digits" in arrays else 45  # older files store the zeros of all other pairs
+        none = np.zeros(len(arrays.get("support_vectors", ())), np.uint8)
+        arrays = {"support_digits": none, **arrays}
         expect_arrays(
             arrays,
             {
                 "support_vectors": ((None, pca or length), self._stored),
-                "coefficients": ((None, 45), np.float32),
+                "support_digits": ((None,), np.uint8),
+                "coefficients": ((None, columns), np.float32),
                 "intercepts": ((45,), np.float32),
                 "temperature": ((1,), np.float64),
                 "mean": ((length if pca else 0,), np.float32),
                 "components": ((pca, length if pca else 0), np.float32),
             },
         )
-        if len(arrays["support_vectors"]) != len(arrays["coefficients"]):
+        coefficients, digits = arrays["coefficients"], arrays["support_digits"]
+        if not len(arrays["support_vectors"]) == len(coefficients) == len(digits):
             raise ValueError("it holds another number of support vectors than of coefficients.")
+        if digits.max(initial=0) > 9:
+            raise ValueError("a support vector belongs to no digit.")
+        if columns == 9:
+            coefficients = np.zeros((len(digits), 45), np.float32)
+            np.put_along_axis(coefficients, PAIRS_OF[digits], arrays["coefficients"], axis=1)
         if not arrays["temperature"][0] > 0:
             raise ValueError("its temperature is not above 0.")
-        self._set_machine(arrays["support_vectors"], arrays["coefficients"], arrays["intercepts"])
+        self._set_machine(arrays["support_vectors"], coefficients, arrays["intercepts"])
         self.temperature = float(arrays["temperature"][0])
         self.mean, self.components = arrays["mean"], arrays["components"]
 

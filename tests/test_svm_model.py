@@ -49,6 +49,18 @@ def test_pairs_fitted_in_parallel_give_the_same_machine(digits_train):
         np.testing.assert_array_equal(array, together.arrays()[name])
 
 
+def test_a_file_stores_the_coefficients_of_a_digits_own_pairs_and_older_ones_those_of_all(digits_train):
+    machine = SVM(pca=20).fit(digits_train.images, digits_train.labels, jobs=1)
+    arrays, again = machine.arrays(), SVM(pca=20)
+    assert arrays["coefficients"].shape == (len(machine.support_vectors), 9)
+    older = {name: array for name, array in arrays.items() if name != "support_digits"}
+    for stored in (arrays, {**older, "coefficients": machine.coefficients}):
+        again.set_arrays(stored)
+        np.testing.assert_array_equal(again.coefficients, machine.coefficients)
+    with pytest.raises(ValueError, match="belongs to no digit"):
+        again.set_arrays({**arrays, "support_digits": arrays["support_digits"] + np.uint8(10)})
+
+
 def test_calibration_lowers_the_log_loss_and_changes_no_answer(digits_train, digits_validation):
     machine = SVM().fit(digits_train.images, digits_train.labels, jobs=1)
     rows = np.arange(len(digits_validation))
