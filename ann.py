@@ -20,6 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from typing_extensions import Self
 
 BATCH = 1000  # images that go through the network at once: bounds the memory, about 50 MB
 LARGEST = 4096  # channels or units of a layer
@@ -109,7 +110,7 @@ class ANN(Classifier):
         self.network.load_state_dict(tensors, assign=True)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ANN:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         import torch
 
         # On this device a network has shapes and no numbers: a header that asks for gigabytes costs nothing.

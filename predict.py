@@ -4,8 +4,9 @@
     python predict.py seven.png scan.jpg    # print the answers, one line a picture
 
 Each classifier takes the model that you trained, from `trained/`, or else the shipped one, from `models/`. A
-"?" after a digit means that the classifier is unsure: its probability is below the threshold fitted for it. A
-picture holds one digit of any size, dark on light or light on dark.
+"?" after a digit means that the classifier is unsure: its probability is below the threshold fitted for it.
+"not a digit?" before the answers means that the detector takes the picture for something else. A picture
+holds one digit of any size, dark on light or light on dark.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import signal
 import sys
 from functools import partial
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from classifier import ROOT, Classifier, InputError, best_guess, find_model
 from toolkit import commandline, painting
+
+if TYPE_CHECKING:
+    from detector import Detector
 
 # Each classifier's module and class. The class is also the name that people read, and the module names the
 # command that makes its model. To add a classifier, add it here.
@@ -40,6 +44,19 @@ def load(kind: str) -> Classifier:
     Raises ModelFileError if the model file is missing or damaged, and ImportError if a library is missing.
     """
     return load_class(kind).load(find_model(kind))
+
+
+def load_detector() -> Detector | None:
+    """Load the detector, which says whether an image is a digit; None if there is no file of it.
+
+    Raises ModelFileError if the file is damaged, and ImportError if a library is missing.
+    """
+    path = find_model("detector")
+    if not path.is_file():
+        return None
+    from detector import Detector
+
+    return Detector.load(path)
 
 
 def command(kind: str) -> str:
@@ -91,6 +108,11 @@ def answer_pictures(files: list[str]) -> None:
             print(f"{name} does not answer: {error} To make its model: {command(kind)}", file=sys.stderr)
     if not classifiers:
         raise InputError("no classifier can answer.")
+    try:
+        detector = load_detector()
+    except (InputError, ImportError) as error:
+        print(f"What is not a digit gets answers like a digit: {error}", file=sys.stderr)
+        detector = None
     for file, image in zip(files, images, strict=True):
         answers = []
         for name, classifier in classifiers.items():
@@ -98,7 +120,8 @@ def answer_pictures(files: list[str]) -> None:
             if probabilities is not None:
                 digit, unsure = best_guess(probabilities, classifier.metrics.get("unsure_below"))
                 answers.append(f"{name} {digit}{'?' if unsure else ''} ({probabilities[digit]:.3f})")
-        print(f"{file}: {', '.join(answers) or 'no digit'}")
+        doubt = "not a digit? " if answers and detector and not detector.is_digit(image) else ""
+        print(f"{file}: {doubt}{', '.join(answers) or 'no digit'}")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -93,6 +93,27 @@ def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
     return "\n\n".join(parts).replace("\N{NO-BREAK SPACE}", " ") + "\n"
 
 
+def describe_detector() -> str:
+    """Return the detector's part of the page."""
+    from detector import Detector
+
+    path = ROOT / "models" / "detector.safetensors"
+    model = Detector.load(path)
+    flagged = ", ".join(f"{100 * share:.1f} % of {name}" for name, share in model.metrics["flagged"].items())
+    rows = [
+        ["", ""],
+        ["---", "---"],
+        ["trained on", f"{model.trained_on['images']}, seed {model.trained_on['seed']}"],
+        ["takes for no digit, on the validation part", flagged],
+        ["model file", f"{METRICS['size'].text(path.stat().st_size)}, {model.parameters():,} parameters"],
+        ["SHA-256", f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`"],
+    ]
+    parts = ["## Detector: `detector.safetensors`", "    python train_detector.py"]
+    parts += ["Says whether an image is a digit at all. `bench/nondigits.py` measures it."]
+    parts += ["\n".join(f"| {' | '.join(cells)} |" for cells in rows)]
+    return "\n\n".join(parts).replace("\N{NO-BREAK SPACE}", " ") + "\n"
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     parser.add_argument("--data", metavar="DIR", required=True, help="where MNIST is")
@@ -114,6 +135,7 @@ def main(argv: list[str] | None = None) -> None:
             "drawings, pictures": drawings.load_drawn(pictures),
         }
     parts = [describe(kind, name, tests) for kind, name in CLASSIFIERS.items()]
+    parts.append(describe_detector())
     write_safely(ROOT / "models" / "README.md", "\n".join([HEAD, *parts]).encode())
 
 

@@ -44,6 +44,7 @@ def classifiers(monkeypatch):
         return there[kind]
 
     monkeypatch.setattr(predict, "load", load)
+    monkeypatch.setattr(predict, "load_detector", lambda: None)
     monkeypatch.setattr(predict, "CLASSIFIERS", {"one": "One", "two": "Two", "three": "Three"})
     return there
 

@@ -28,7 +28,7 @@ def test_together_they_are_small():
     assert sum(path.stat().st_size for path in (ROOT / "models").glob("*.safetensors")) < 15e6
 
 
-@pytest.mark.parametrize("kind", CLASSIFIERS)
+@pytest.mark.parametrize("kind", [*CLASSIFIERS, "detector"])
 def test_each_is_the_one_that_the_page_describes(kind):
     content = (ROOT / "models" / f"{kind}.safetensors").read_bytes()
     assert hashlib.sha256(content).hexdigest() in part_of(kind)
