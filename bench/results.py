@@ -1,6 +1,6 @@
 """Train and test every default recipe as a user would, and print the README's table of results.
 
-    python bench/results.py --data DIR --drawn pendigits.npz [--seeds 3] [--only "svm"]
+    python bench/results.py [--data DIR] [--seeds 3] [--only "svm"]
 
 Each row's command runs with the seeds 0, 1, ...; its time is that from the command to the saved model. The
 test split of MNIST and the test part of the drawings are only reported on. What was measured is kept in
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from predict import CLASSIFIERS
-from toolkit import commandline
+from toolkit import commandline, datasets
 from toolkit.files import append_line, read_json, read_lines
 from toolkit.metrics import METRICS
 from toolkit.report.texts import Texts
@@ -30,15 +30,15 @@ ROWS = [
     *(f"train_{kind}.py{flags}" for kind in CLASSIFIERS for flags in ("", " --augment")),
     "train_ann.py --fast",
     # The recipes of the models in `models/`
-    "train_softmax.py --final",
-    "train_ann.py --augment --epochs 6 --final",
-    "train_svm.py --augment --copies 4 --half --final",
+    "train_softmax.py --drawings pendigits --final",
+    "train_ann.py --augment --drawings pendigits --final",
+    "train_svm.py --half --drawings pendigits --final",
 ]
 NOT_RANDOM = ("train_svm.py",)  # every seed gives the same model
 TESTS = {"test": "MNIST test", "strokes": "strokes", "pictures": "pictures"}
 
 
-def measure(row: str, seed: int, data: str, drawn: str | None, folder: Path) -> dict[str, Any]:
+def measure(row: str, seed: int, data: str, folder: Path) -> dict[str, Any]:
     """Train with one seed, then test. Returns accuracies from 0 to 1, seconds, and bytes of the model."""
     script, *flags = row.split()
     model = folder / f"{row.replace(' ', '_')}-{seed}.safetensors"
@@ -60,12 +60,11 @@ def measure(row: str, seed: int, data: str, drawn: str | None, folder: Path) -> 
         return read_json(folder / "test.json")["accuracy"]
 
     result["test"] = accuracy("--data", data)
-    if drawn:
-        pictures = folder / "pictures"
-        if not pictures.is_dir():
-            run(ROOT / "bench" / "strokes_as_pictures.py", drawn, pictures)
-        result["strokes"] = accuracy("--drawn", drawn)
-        result["pictures"] = accuracy("--drawn", str(pictures))
+    pictures = folder / "pictures"
+    if not pictures.is_dir():
+        run(ROOT / "bench" / "strokes_as_pictures.py", "pendigits", pictures)
+    result["strokes"] = accuracy("--drawn", "pendigits")
+    result["pictures"] = accuracy("--drawn", str(pictures))
     return result
 
 
@@ -84,20 +83,19 @@ def table(measured: list[dict[str, Any]]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
-    parser.add_argument("--data", metavar="DIR", required=True, help="where MNIST is")
-    parser.add_argument("--drawn", metavar="FILE", help="recorded drawings with a test part, .npz")
+    parser.add_argument("--data", metavar="DIR", help="where MNIST is (default: as in the trainings)")
     parser.add_argument("--seeds", type=commandline.positive_int, default=3, help="how many seeds")
     parser.add_argument("--only", default="", help="only the rows in which this text occurs")
     arguments = parser.parse_args(argv)
     folder = Path("runs/results").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     measured = read_lines(folder / "results.jsonl")
-    data = str(Path(arguments.data).resolve())
-    drawn = str(Path(arguments.drawn).resolve()) if arguments.drawn else None
+    # The trainings run in another folder.
+    data = str(datasets.find_mnist(arguments.data).resolve())
     for row in (row for row in ROWS if arguments.only in row):
         for seed in range(1 if row in NOT_RANDOM else arguments.seeds):
             if not any((line["row"], line["seed"]) == (row, seed) for line in measured):
-                measured.append(measure(row, seed, data, drawn, folder))
+                measured.append(measure(row, seed, data, folder))
                 append_line(folder / "results.jsonl", measured[-1])
                 print(measured[-1], flush=True)
     print(f"\n{table(measured)}")

@@ -1,10 +1,11 @@
 """Test the models in `models/`, and write what they reach into `models/README.md`.
 
-    python bench/shipped_models.py --data DIR --drawn pendigits.npz
+    python bench/shipped_models.py [--data DIR]
 
-For each model the page gives the command that trains it, the trial that it comes from, its metrics on the
-test split and on the test part of the drawings, its size, prediction time and checksum. Run this only for
-finished models: nothing is ever chosen on a test split. Measure on an otherwise idle machine.
+For each model the page gives the command that trains it, its metrics on the test split and on the test part
+of the drawings, its size, prediction time and checksum. The accuracies go into the model's file, too, for the
+window to show. Run this only for finished models: nothing is ever chosen on a test split. Measure on an
+otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from classifier import write_safely
 from predict import CLASSIFIERS
 from toolkit import commandline
 from toolkit.metrics import METRICS
+from toolkit.training import Job
 
 import strokes_as_pictures
 
@@ -33,8 +35,8 @@ They answer until you train your own: a model in `trained/` goes first. `python 
 say which one they use. To replace a model here, copy another file over it. `bench/shipped_models.py` writes
 this page.
 
-Each was trained on all 60,000 images of MNIST. The configurations of the ANN and the SVM are trials on the
-fronts of the sweeps in `results/`. They were chosen by images and drawings that are in no test.
+Each was trained on all 60,000 images of MNIST and on drawings of 30 people, and on nothing that it is tested
+on below. [results/models.md](../results/models.md) says how the recipes were chosen.
 """
 
 
@@ -50,14 +52,16 @@ def command(kind: str, trained_on: dict[str, Any]) -> str:
         elif value != defaults[name]:
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             words.append(f"--{flag} {shlex.quote(text)}")
-    words += ["--final"] if trained_on["images"].endswith("/all") else []
-    words += [f"--drawn {trained_on['unsure_by']}"] if "." in trained_on["unsure_by"] else []
+    words += [f"--drawings {name}" for name in trained_on["drawings"]]
+    copies = trained_on["drawing_copies"]
+    words += [f"--drawing-copies {copies}"] if copies != Job.drawing_copies else []
+    words += ["--final"] if trained_on["final"] else []
     words += [f"--seed {trained_on['seed']}"] if trained_on["seed"] else []
     return " ".join(words)
 
 
 def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
-    """Return a model's part of the page; `tests` are image sets by the name that the page gives them."""
+    """Test a model, and return its part of the page; `tests` are image sets by the names there."""
     from toolkit.evaluation import evaluate, measure
 
     from threadpoolctl import threadpool_limits
@@ -66,14 +70,16 @@ def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
     model = getattr(import_module(kind), name).load(path)
     with threadpool_limits(1):  # softmax and SVM compute with NumPy's threads
         measured = measure(model, next(iter(tests.values())).images)
-    trained = model.trained_on
-    trial = f"trial {trained['from_trial']} of `results/{kind}_trials.jsonl`"
-    latency = METRICS["latency"]
+    tested = {title: evaluate(own.labels, model.predict_proba(own.images)) for title, own in tests.items()}
+    model.metrics["tested"] = dict(
+        zip(("mnist", "drawings"), [metrics["accuracy"] for metrics in tested.values()], strict=False)
+    )
+    model.save(path)
+    trained, latency = model.trained_on, METRICS["latency"]
     rows = [
         ["", ""],
         ["---", "---"],
-        ["configuration", "the default" if trained["from_trial"] is None else trial],
-        ["trained on", f"{trained['count']:,} images of MNIST, seed {trained['seed']}"],
+        ["trained on", f"{trained['count']:,} images of {trained['images']}, seed {trained['seed']}"],
         ['says "?" below', f"{100 * model.metrics['unsure_below']:.0f} %, by {trained['unsure_by']}"],
         ["model file", f"{METRICS['size'].text(path.stat().st_size)}, {measured['parameters']:,} parameters"],
         [latency.label, f"{latency.text(measured['latency'])} (median, one thread)"],
@@ -84,8 +90,7 @@ def describe(kind: str, name: str, tests: dict[str, Any]) -> str:
     head = ["tested on", "images", *(metric.label for metric in shown.values())]
     scores = [head, ["---"] * len(head)]
     for title, images in tests.items():
-        metrics = evaluate(images.labels, model.predict_proba(images.images))
-        cells = [metric.text(metrics[key]) for key, metric in shown.items()]
+        cells = [metric.text(tested[title][key]) for key, metric in shown.items()]
         scores.append([title, f"{len(images):,}", *cells])
         print(f"{name}, {title}: {cells[0]}", flush=True)
     parts = [f"## {name}: `{kind}.safetensors`", f"    {command(kind, trained)}"]
@@ -116,9 +121,7 @@ def describe_detector() -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
-    parser.add_argument("--data", metavar="DIR", required=True, help="where MNIST is")
-    drawn = "recorded drawings with a test part, .npz"
-    parser.add_argument("--drawn", metavar="FILE", required=True, help=drawn)
+    parser.add_argument("--data", metavar="DIR", help="where MNIST is (default: as in the trainings)")
     arguments = parser.parse_args(argv)
 
     from toolkit import datasets, drawings
@@ -128,10 +131,10 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "pictures"
-        strokes_as_pictures.main([arguments.drawn, str(pictures)])
+        strokes_as_pictures.main(["pendigits", str(pictures)])
         tests = {
             "MNIST, test split": datasets.load("test", data=arguments.data),
-            "drawings, strokes": drawings.load_drawn(arguments.drawn, "test"),
+            "drawings, strokes": drawings.load_drawn("pendigits", "test"),
             "drawings, pictures": drawings.load_drawn(pictures),
         }
     parts = [describe(kind, name, tests) for kind, name in CLASSIFIERS.items()]

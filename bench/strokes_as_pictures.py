@@ -1,6 +1,6 @@
 """Turn recorded strokes into the small pictures that other digit-drawing programs make.
 
-    python bench/strokes_as_pictures.py pendigits.npz FOLDER
+    python bench/strokes_as_pictures.py pendigits FOLDER
     python test_ann.py --drawn FOLDER
 
 Each digit is drawn on a canvas of 448 pixels with a round pen of 55. The longer side of the pen's path takes
@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from toolkit import commandline
-from toolkit.drawings import load_drawings, select
+from toolkit.drawings import load
 
 CANVAS, PEN = 448, 55
 
@@ -44,15 +44,13 @@ def shrunk(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
 
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
-    parser.add_argument("strokes", metavar="FILE", help="recorded drawings, .npz")
+    parser.add_argument("strokes", metavar="SET", help="recorded drawings")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder for the pictures")
     arguments = parser.parse_args(argv)
 
     from PIL import Image
 
-    drawings = load_drawings(arguments.strokes)
-    if drawings.is_test is not None:
-        drawings = select(drawings, drawings.is_test)
+    drawings = load(arguments.strokes, "test")
     rng = np.random.default_rng(1)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for number, (strokes, label) in enumerate(zip(drawings.strokes, drawings.labels, strict=True)):

@@ -204,8 +204,8 @@ def reproduce(results: Results, texts: Texts) -> dict[str, Any]:
         name = "" if study.name == study.kind else f" --study {shlex.quote(study.name)}"
         seed = "".join(f" --seed {int(value)}" for value in sorted(values_of(study.trials, "seed"))[:1])
         lines.append(f"python sweep_{study.kind}.py --trials {len(study.trials)}{name}{seed}")
-    lines += ["python bench/results.py --data DIR --drawn FILE"] if results.base else []
-    lines += ["python experiments/augmentation.py --drawn FILE"] if results.means else []
+    lines += ["python bench/results.py"] if results.base else []
+    lines += ["python experiments/augmentation.py"] if results.means else []
     lines += [f"python test_{model.kind}.py" for model in results.models]
     rows = []
     for run in results.trainings:
