@@ -88,12 +88,18 @@ $(VENV)/.system: $(VENV)/.made
 	{ command -v xvfb-run && command -v xauth; } >/dev/null || missing="xvfb xauth"; \
 	{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	$(IN_VENV) -c 'import tkinter' 2>/dev/null || missing="$$missing python3-tk"; \
+	for name in chromium-headless-shell chromium chromium-browser google-chrome; do \
+	  command -v $$name; \
+	done | grep -q . || missing="$$missing chromium-headless-shell"; \
 	if [ -z "$$missing" ]; then \
 	  :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  export DEBIAN_FRONTEND=noninteractive; set -x; \
-	  { apt-get update -q && apt-get install -q -y --no-install-recommends $$missing; } || \
-	    echo "Could not install $$missing: the tests that need it are skipped."; \
+	  apt-get update -q; \
+	  for package in $$missing; do \
+	    apt-get install -q -y --no-install-recommends $$package || \
+	      echo "Could not install $$package: the tests that need it are skipped."; \
+	  done; \
 	else \
 	  echo "Missing for some tests, which are skipped: $$missing"; exit; \
 	fi; \

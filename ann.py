@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from classifier import Classifier, expect_arrays, option
 from classifier import Config as BaseConfig
+from toolkit.why import Part, Picture, cover
 
 import numpy as np
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 BATCH = 1000  # images that go through the network at once: bounds the memory, about 50 MB
+MAPS = 8  # of a stage that an explanation shows
 LARGEST = 4096  # channels or units of a layer
 
 
@@ -87,6 +89,34 @@ class ANN(Classifier):
         device = next(self.network.parameters()).device
         with torch.inference_mode():
             return torch.cat([self.network(part.to(device)).float() for part in batch.split(BATCH)])
+
+    def explanation(self, image: np.ndarray, digit: int) -> list[Part]:
+        parts = cover(image, digit, self.predict_proba)
+        for stage, maps in enumerate(self.feature_maps(image), start=1):
+            strongest = np.argsort(-np.abs(maps).sum(axis=(1, 2)), kind="stable")[:MAPS]
+            text = f"Stage {stage} of the network: its strongest maps, bright where each finds its pattern."
+            parts.append(Part(text, [Picture(maps[index]) for index in strongest]))
+        return parts
+
+    def feature_maps(self, image: np.ndarray) -> list[np.ndarray]:
+        """Return what each convolutional stage hands on, float32 (channels, side, side), for one image."""
+        import torch
+        from torch import nn
+
+        self.network.eval()
+        batch = to_tensor(image[None]).to(next(self.network.parameters()).device)
+        outputs: list[torch.Tensor] = []
+        with torch.inference_mode():
+            for layer in self.network:
+                if isinstance(layer, (nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)):
+                    break
+                batch = layer(batch)
+                if isinstance(layer, nn.Conv2d):
+                    outputs.append(batch)
+                elif outputs:
+                    outputs[-1] = batch  # pooled, normalised, activated
+        last = self.config.convs_per_stage
+        return [maps[0].float().cpu().numpy() for maps in outputs[last - 1 :: last]]
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         # Batch normalisation also counts its batches; no answer depends on that.

@@ -134,6 +134,18 @@ class Classifier(abc.ABC):
             return int(probabilities.argmax())
         return probabilities.argmax(axis=1).astype(np.int64)
 
+    def explain(self, image: np.ndarray) -> list[Any]:
+        """Say why the answer to one image, uint8 (28, 28), is what it is.
+
+        Returns parts, each `toolkit.why.Part`; [] for a classifier that explains nothing or has no answer.
+        """
+        digit = self.predict(image)
+        return [] if digit is None else self.explanation(image, digit)
+
+    def explanation(self, image: np.ndarray, digit: int) -> list[Any]:
+        """Return the parts of `explain`, for the answer `digit`."""
+        return []
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, whole or not at all."""
         header = {

@@ -1,6 +1,7 @@
 """Draw a digit and watch every classifier answer, or read digits from pictures.
 
     python predict.py                       # open the window
+    python predict.py --browser             # the same as a page in a browser, where there is no screen
     python predict.py seven.png scan.jpg    # print the answers, one line a picture
 
 Each classifier takes the model that you trained, from `trained/`, or else the shipped one, from `models/`. A
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -80,9 +82,27 @@ def open_window(*, dark: bool, scale: float | None) -> NoReturn:
     painter = Painter(dark=dark, scale=scale)
     for kind, name in CLASSIFIERS.items():
         painter.register(name, partial(load, kind), source=source(kind), command=command(kind))
+    _run_and_exit(painter.run)
+
+
+def serve_page(port: int, *, show: bool) -> NoReturn:
+    """Serve the page until Ctrl-C, then exit. `show` opens it. Raises InputError if the port is taken."""
+    from toolkit import browser
+
+    server = browser.Server(port, load_detector=load_detector)
+    for kind, name in CLASSIFIERS.items():
+        server.register(name, partial(load, kind), source=source(kind), command=command(kind))
+    print(f"Draw at {server.url} (Ctrl-C ends it).\n{browser.forwarding(server.url)}", flush=True)
+    if show:
+        browser.open_browser(server.url)
+    _run_and_exit(server.serve_forever)
+
+
+def _run_and_exit(run: Callable[[], None]) -> NoReturn:
+    """Call `run`, then exit: with 130 after Ctrl-C, else with 0."""
     status = 0
     try:
-        painter.run()
+        run()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not change how this ends
         print("Interrupted.", file=sys.stderr, flush=True)
@@ -130,9 +150,19 @@ def main(argv: list[str] | None = None) -> None:
         "pictures", nargs="*", metavar="PICTURE", help="a picture of a digit; without one the window opens"
     )
     painting.add_flags(parser)
+    page = parser.add_argument_group("in a browser")
+    page.add_argument("--browser", action="store_true", help="serve a page on this computer to draw in")
+    page.add_argument("--port", type=int, default=0, help="of the page; 0 for any free one")
+    page.add_argument("--no-open", action="store_true", help="only print the page's address")
     arguments = parser.parse_args(argv)
+    if arguments.browser and (arguments.pictures or arguments.dark or arguments.scale):
+        parser.error("--browser takes no pictures, --dark or --scale: the page follows the browser")
+    if not arguments.browser and (arguments.port or arguments.no_open):
+        parser.error("--port and --no-open belong to --browser")
     if arguments.pictures:
         answer_pictures(arguments.pictures)
+    elif arguments.browser:
+        serve_page(arguments.port, show=not arguments.no_open)
     else:
         open_window(dark=arguments.dark, scale=arguments.scale)
 

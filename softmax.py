@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from classifier import Classifier, expect_arrays
 from toolkit.features import pixels
+from toolkit.why import Part, Picture
 
 import numpy as np
 
@@ -37,6 +38,24 @@ class Softmax(Classifier):
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         expect_arrays(arrays, {"weights": ((784, 10), np.float32), "biases": ((10,), np.float32)})
         self.weights, self.biases = arrays["weights"], arrays["biases"]
+
+    def explanation(self, image: np.ndarray, digit: int) -> list[Part]:
+        weights = self.weights[:, digit]
+        # With the bias, the products add up to the digit's score, its logit.
+        products = pixels(image[None])[0] * weights
+        score = float(products.sum() + self.biases[digit])
+        return [
+            Part(
+                "Blue ink speaks for the digit, red ink against it. Their sum, and a constant, is the score.",
+                [Picture(products.reshape(28, 28), digit, score)],
+                signed=True,
+            ),
+            Part(
+                "These are the digit's weights: blue where it wants ink, red where it wants paper.",
+                [Picture(weights.reshape(28, 28), digit)],
+                signed=True,
+            ),
+        ]
 
 
 def loss_and_gradient(

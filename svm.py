@@ -17,6 +17,7 @@ from typing import Any
 from classifier import Classifier, InputError, expect_arrays, option
 from classifier import Config as BaseConfig
 from toolkit.features import BATCH, FEATURES, extract
+from toolkit.why import Part, Picture
 
 import numpy as np
 
@@ -24,6 +25,8 @@ PAIRS = list(itertools.combinations(range(10), 2))
 # The pairs that each digit belongs to, (10, 9): only in these can its support vectors have coefficients.
 PAIRS_OF = np.array([[number for number, pair in enumerate(PAIRS) if digit in pair] for digit in range(10)])
 PCA_IMAGES = 20_000  # principal components are computed from at most this many images
+DECODER_IMAGES = 5_000  # what draws support vectors is fitted on at most this many
+EXAMPLES = 6  # support vectors that an explanation shows for the answer, and against it
 STEEPNESS = 5.0  # of a pair's probability over its decision; chosen on the validation split
 
 
@@ -73,6 +76,7 @@ class SVM(Classifier):
         )
         self.mean = np.zeros(length if pca else 0, np.float32)
         self.components = np.zeros((pca, length if pca else 0), np.float32)
+        self.decoder = np.zeros((0, 784), np.float16)
 
     @property
     def _stored(self) -> type:
@@ -125,6 +129,7 @@ class SVM(Classifier):
         for pair, (support, dual, _) in enumerate(results):
             coefficients[np.searchsorted(used, support), pair] = dual
         self._set_machine(features[used], coefficients, np.array([intercept for _, _, intercept in results]))
+        self.fit_decoder(images)
         return self
 
     def _fit_pca(self, images: np.ndarray) -> None:
@@ -211,13 +216,14 @@ class SVM(Classifier):
             "temperature": np.array([self.temperature]),
             "mean": self.mean,
             "components": self.components,
+            "decoder": self.decoder,
         }
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         pca, length = self.config.pca, FEATURES[self.config.features][1]
         columns = 9 if "support_digits" in arrays else 45  # older files store the zeros of all other pairs
         none = np.zeros(len(arrays.get("support_vectors", ())), np.uint8)
-        arrays = {"support_digits": none, **arrays}
+        arrays = {"support_digits": none, "decoder": np.zeros((0, 784), np.float16), **arrays}
         expect_arrays(
             arrays,
             {
@@ -228,8 +234,11 @@ class SVM(Classifier):
                 "temperature": ((1,), np.float64),
                 "mean": ((length if pca else 0,), np.float32),
                 "components": ((pca, length if pca else 0), np.float32),
+                "decoder": ((None, 784), np.float16),
             },
         )
+        if len(arrays["decoder"]) not in (0, (pca or length) + 1):
+            raise ValueError("its decoder does not fit the number of features.")
         coefficients, digits = arrays["coefficients"], arrays["support_digits"]
         if not len(arrays["support_vectors"]) == len(coefficients) == len(digits):
             raise ValueError("it holds another number of support vectors than of coefficients.")
@@ -243,6 +252,62 @@ class SVM(Classifier):
         self._set_machine(arrays["support_vectors"], coefficients, arrays["intercepts"])
         self.temperature = float(arrays["temperature"][0])
         self.mean, self.components = arrays["mean"], arrays["components"]
+        self.decoder = arrays["decoder"]
+
+    def parameters(self) -> int:
+        return super().parameters() - self.decoder.size  # no answer depends on it
+
+    def contributions(self, image: np.ndarray, digit: int) -> np.ndarray:
+        """Return how much each support vector counts for a digit, float32 (s,); below 0 against it.
+
+        With the intercepts, they add up to the digit's nine decisions against the others.
+        """
+        kernel = self._kernel(self._features(image[None]))[0]
+        return kernel * (self.coefficients @ _signs(digit))
+
+    def explanation(self, image: np.ndarray, digit: int) -> list[Part]:
+        counts, digits = self.contributions(image, digit), self.support_digits()
+        # The squared distance, less what is the same for all.
+        distances = self._square_norms - 2 * (self.support_vectors @ self._features(image[None])[0])
+        nearest = np.argsort(distances, kind="stable")
+        parts = []
+        for sign, text in (
+            (1, "Of the examples that speak for the answer, these are the most like the drawing."),
+            (-1, "Of the examples that speak against it, these are the most like the drawing."),
+        ):
+            chosen = nearest[sign * counts[nearest] > 0][:EXAMPLES]
+            pictures = self.draw(self.support_vectors[chosen])
+            found = zip(pictures, digits[chosen].tolist(), counts[chosen].tolist(), strict=True)
+            parts.append(Part(text, [Picture(*one) for one in found]))
+        return parts
+
+    def support_digits(self) -> np.ndarray:
+        """Return which digit each support vector is an example of, int64 (s,), by its coefficients."""
+        return (self.coefficients @ np.stack([_signs(digit) for digit in range(10)], axis=1)).argmax(axis=1)
+
+    def fit_decoder(self, images: np.ndarray) -> None:
+        """Learn to draw support vectors, which are stored as features, from images, uint8 (n, 28, 28).
+
+        The decoder is the linear map with the least squared error from features to deslanted images, or to
+        the images as they are where the features are their pixels.
+        """
+        sample = images[:: -(-len(images) // DECODER_IMAGES)]
+        inputs = np.column_stack([self._features(sample), np.ones(len(sample))])
+        targets = extract(sample, "pixels" if self.config.features == "pixels" else "deslanted")
+        squares = inputs.T @ inputs + 0.01 * np.eye(inputs.shape[1])
+        self.decoder = np.linalg.solve(squares, inputs.T @ targets).astype(np.float16)
+
+    def draw(self, features: np.ndarray) -> np.ndarray:
+        """Draw features (n, d) as digits, float32 (n, 28, 28), 0 to 1; blank without a decoder."""
+        drawn = np.zeros((len(features), 784), np.float32)
+        if len(self.decoder):
+            drawn = features @ self.decoder[:-1].astype(np.float32) + self.decoder[-1].astype(np.float32)
+        return np.clip(drawn, 0, 1).reshape(-1, 28, 28)
+
+
+def _signs(digit: int) -> np.ndarray:
+    """Return float32 (45,): 1 for pairs with the digit first, -1 for those with it second, else 0."""
+    return np.array([(first == digit) - (second == digit) for first, second in PAIRS], dtype=np.float32)
 
 
 def _fit_pair(
