@@ -16,6 +16,7 @@ import argparse
 import io
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,13 @@ from toolkit import commandline, painting
 from toolkit.drawings import FRAMED, Drawings, load_drawings, load_pictures, locked, save_drawings, select
 from toolkit.files import check_writable
 from toolkit.framing import frame_strokes
+from toolkit.report.texts import Texts
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from tkinter import ttk
+
     from digitpainter import Painter
 
 
@@ -185,7 +189,7 @@ def export_pictures(drawings: Drawings, folder: Path) -> int:
     for number, image in enumerate(drawings.images, start=1):
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "png", pnginfo=framed)
-        writer = re.sub(r"[^\w.-]", "_", str(drawings.writers[number - 1]))
+        writer = re.sub(r"[^\w .'-]", "_", str(drawings.writers[number - 1]))
         write_safely(folder / f"{drawings.labels[number - 1]}_{writer}_{number:04}.png", buffer.getvalue())
     return len(drawings)
 
@@ -193,64 +197,99 @@ def export_pictures(drawings: Drawings, folder: Path) -> int:
 def writer_name(text: str) -> str:
     """Check a writer's name, which also names a file; the type of an argument.
 
-    It has letters, digits, `-` and `_`, and dots that are neither first nor last.
+    It has letters, digits, spaces, `-`, `_`, dots and apostrophes, a letter or a digit first, and no dot or
+    space last. An accent and its letter become one character.
     """
-    reserved = re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", text)
-    if not re.fullmatch(r"\w(?:[\w.-]{0,62}[\w-])?", text) or reserved:
+    name = unicodedata.normalize("NFC", text)
+    reserved = re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name)
+    if not re.fullmatch(r"\w(?:[\w .'-]{0,62}[\w'-])?", name) or reserved:
         raise argparse.ArgumentTypeError(
-            f"{text!r} cannot name a file; take letters, digits, - and _, at most 64 of them"
+            f"{text!r} cannot name a file; take letters, digits, spaces, - and _, at most 64 of them"
         )
-    return text
+    return name
 
 
-def open_window(recorder: Recorder, *, dark: bool, scale: float | None) -> Painter:
-    """Build the window that asks for the recorder's digits; the caller runs it."""
-    from digitpainter import Painter
+def open_window(recorder: Recorder, options: dict[str, Any]) -> Painter:
+    """Build the window that asks for the recorder's digits; the caller runs it.
 
-    painter = Painter(f"Digits of {recorder.writer}", dark=dark, scale=scale)
-    card = painter.register("Please draw", lambda: recorder, source=f"{recorder.writer}\n{recorder.path}")
+    `options` are the keyword arguments of `Painter`.
+    """
+    from digitpainter import CONTROL, Painter
 
-    def ask(note: str = "") -> None:
+    painter = Painter(**options)
+    say = painter.texts.say
+    painter.root.title(say("capture_title", writer=recorder.writer))
+    card = painter.register(say("please"), lambda: recorder, source=f"{recorder.writer}\n{recorder.path}")
+
+    def ask(failure: str = "") -> None:
         counts = recorder.counts()
         done, total = int(np.minimum(counts, recorder.per_digit).sum()), 10 * recorder.per_digit
         finished = recorder.wanted is None
-        if not note:
-            note = f"all {total} are done, thank you" if finished else f"{done} of {total} done"
+        note = say("progress", done=done, total=total)
+        if finished:
+            note = f"{say('next')}\n{next_command(recorder.path)}"
+        card.name = say("complete", total=total) if finished else say("please")
+        note = failure or note
         bars = np.minimum(counts / recorder.per_digit, 1).tolist()
         card.rest("✓" if finished else str(recorder.wanted), note, bars, [str(count) for count in counts])
+        save.state(["disabled" if finished else "!disabled"])
 
     def attempt(action: Callable[[], object]) -> None:
+        painter.say("")
         try:
-            action()
+            done = action()
         except (InputError, OSError) as error:  # the drawing stays on the canvas
-            return ask(f"not saved: {error}")
+            return ask(say("not_saved", error=error))
+        if done is False:
+            return painter.say(say("nothing_to_redo"))
         painter.clear()
         ask()
 
-    def confirm(event: object = None) -> None:
+    def confirm() -> None:
         painter.lift()
         if recorder.wanted is not None and painter.image.any():
             attempt(lambda: recorder.record(painter.drawing.points()))
+        elif recorder.wanted is not None:
+            painter.say(say("empty"))
 
-    _add_buttons(painter, redo=lambda: attempt(recorder.redo), confirm=confirm)
-    for key in ("<Return>", "<KP_Enter>", "<space>"):
-        painter.root.bind(key, confirm)
+    def redo() -> None:
+        attempt(recorder.redo)
+
+    save = _add_buttons(painter, redo=redo, confirm=confirm)
+    enter = f"{say('enter')}, {say('space')}"
+    painter.add_key(enter, say("key_save"), ["<Return>", "<KP_Enter>", "<space>"], confirm)
+    painter.add_key(f"{CONTROL}R", say("key_redo"), ["<Control-r>", "<Control-R>", "<Command-r>"], redo)
+    painter.canvas.bind("<ButtonPress-1>", lambda event: painter.say(""), add=True)
     ask()
     return painter
 
 
-def _add_buttons(painter: Painter, *, redo: Callable[[], None], confirm: Callable[[], None]) -> None:
+def next_command(path: Path) -> str:
+    """Return what to type to test a classifier on a set."""
+    shown = commandline.shown(path)
+    return f"python test_ann.py --drawn {quoted(shown)}"
+
+
+def quoted(word: str) -> str:
+    """Quote a word for the shell, of this system or of any other, if it needs that."""
+    return word if re.fullmatch(r"[\w./\\:-]+", word) else f'"{word}"'
+
+
+def _add_buttons(painter: Painter, *, redo: Callable[[], None], confirm: Callable[[], None]) -> ttk.Button:
+    """Add the buttons below the card; return the one that saves."""
     from tkinter import ttk
 
-    px = painter.look.px
+    px, say = painter.look.px, painter.texts.say
     buttons = ttk.Frame(painter.side)
     buttons.grid(row=1, column=0, sticky="e", pady=(px(14), 0), padx=px(5))
-    ttk.Button(buttons, text="Redo the last", command=redo).grid(row=0, column=0, padx=px(8))
-    ttk.Button(buttons, text="Save (Enter)", style="Accent.TButton", command=confirm).grid(row=0, column=1)
+    redoing = ttk.Button(buttons, text=say("redo"), command=redo)
+    redoing.grid(row=0, column=0, padx=px(8))
+    save = ttk.Button(buttons, text=say("save"), style="Accent.TButton", command=confirm)
+    save.grid(row=0, column=1)
     # A button with the keyboard's focus would take Space for itself.
-    for widget in (*buttons.winfo_children(), *painter.tools.winfo_children()):
-        if isinstance(widget, ttk.Button):
-            widget.configure(takefocus=False)
+    for button in (*painter.buttons, redoing, save):
+        button.configure(takefocus=False)
+    return save
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -287,12 +326,13 @@ def main(argv: list[str] | None = None) -> None:
         check_writable(path)
     if arguments.export:
         check_writable(arguments.export / "0_0001.png")
+    say = Texts(arguments.lang, painting.TEXTS).say
     if arguments.sources:
         new, count = import_sets(path, arguments.sources)
-        print(f"{new} new drawings; {path} holds {count}.")
+        print(say("imported", new=new, path=path, count=count))
     if arguments.export:
         count = export_pictures(complete(load_drawings(path)), arguments.export)
-        print(f"{count} pictures are in {arguments.export}.")
+        print(say("exported", count=count, folder=arguments.export))
     if arguments.sources or arguments.export:
         return
     if arguments.writer is None:
@@ -300,8 +340,10 @@ def main(argv: list[str] | None = None) -> None:
     recorder = Recorder(
         path, arguments.writer, per_digit=arguments.per_digit, rng=np.random.default_rng(arguments.seed)
     )
-    open_window(recorder, dark=arguments.dark, scale=arguments.scale).run()
-    print(f"{int(recorder.counts().sum())} drawings of {recorder.writer} are in {path}.")
+    open_window(recorder, painting.options(arguments)).run()
+    print(say("recorded", count=int(recorder.counts().sum()), writer=recorder.writer, path=path))
+    if recorder.wanted is None:
+        print(say("next"), next_command(path))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""A window to draw a digit in and watch every registered classifier answer as the pen lifts.
+"""A window to draw a digit in and watch every registered classifier answer while the pen moves.
 
     painter = Painter()
     painter.register("SVM", lambda: SVM.load(path), source=path, command="python train_svm.py")
     painter.run()
 
-The strokes are the model, and the canvas is a view of them. Each classifier is loaded and asked in its own
-thread, so the window opens at once and a slow classifier never makes the pen stutter. An answer to an older
-drawing is dropped. The window knows no classifier by name. Only the main thread calls Tk.
+The strokes are the model, and the canvas is a view of them. While the pen moves, the classifiers are asked up
+to 30 times a second. Each is loaded and asked in its own thread, so the window opens at once, and a slow one
+never makes the pen stutter: it skips to the newest drawing. The window knows no classifier by name. Only the
+main thread calls Tk.
 
-`bench/painter_latency.py` measures the time from pen-up to the answers on the screen.
+`bench/painter_latency.py` measures the pen, and the time from pen-up to the answers on the screen.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import contextlib
 import queue
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
 from classifier import InputError
 
@@ -29,12 +31,19 @@ except ModuleNotFoundError:
     raise InputError("This Python has no tkinter; install it (on Debian: apt install python3-tk).") from None
 
 from toolkit.cards import Card, Look
-from toolkit.painting import BOX, Answer, Answerer, Drawing, Worker, reason
+from toolkit.help import Tip, show_keys
+from toolkit.ink import Ink
+from toolkit.judgement import Detector, Judge, Judgement
+from toolkit.painting import BOX, TEXTS, Answer, Answerer, Model, Worker, reason
+from toolkit.paper import Paper, Throttle, put
+from toolkit.report.texts import Texts
 
 PEN_WIDTHS = (8, 28, 70)  # the narrowest, the first and the widest pen, in units of the box
-POLL = 5  # ms between two looks for answers while some are awaited
-SLOW = 250  # ms after which a card says that its answer is still awaited
+ASK = 1 / 30  # s between two questions to the classifiers while the pen moves
+POLL = 2  # ms between two looks for answers while some are awaited
+SLOW = 0.25  # s after which a card says that its answer is still awaited
 TICK = 250  # ms between two looks for Ctrl-C in the terminal, which Tk does not notice by itself
+CONTROL = "⌘" if sys.platform == "darwin" else "Ctrl+"
 
 
 class Painter:
@@ -42,16 +51,18 @@ class Painter:
 
     Parameters
     ----------
-    title : of the window.
+    title : of the window; None says "Draw a digit".
     dark : light ink on dark paper.
-    scale : how large everything is, 0.5 to 4; None takes it from the screen's resolution.
+    scale : how large everything is, 0.5 to 4; None takes it from the screen.
+    language : of the window, such as "en".
 
     Attributes
     ----------
     drawing : what was drawn.
     image : what classifiers were last asked about, uint8 (28, 28).
+    canvas : shows the drawing, and takes the pen.
     workers : the thread of each classifier, and its card.
-    waiting : the workers whose answer to this drawing is awaited, or that are still loading.
+    waiting : since when an answer of a worker is awaited, for those that owe one or are still loading.
     when_answered : called when the last awaited answer is on the screen, or None.
 
     Raises
@@ -60,7 +71,12 @@ class Painter:
     """
 
     def __init__(
-        self, title: str = "Draw a digit", *, dark: bool = False, scale: float | None = None
+        self,
+        title: str | None = None,
+        *,
+        dark: bool = False,
+        scale: float | None = None,
+        language: str = "en",
     ) -> None:
         if sys.platform == "win32":  # otherwise Windows draws the window small and enlarges it, blurred
             import ctypes
@@ -71,24 +87,30 @@ class Painter:
             self.root = tk.Tk(className="Digitpainter")
         except tk.TclError as error:
             raise InputError(f"There is no display to open a window on ({error}).") from None
-        self.drawing = Drawing()
-        self.image = self.drawing.image()
-        self.pen_width: float = PEN_WIDTHS[1]
-        self.workers: dict[Worker, Card] = {}
-        self.waiting: set[Worker] = set()
+        self.workers: dict[Worker, Card | Judgement] = {}
+        self._judgement: Judgement | None = None
+        self.waiting: dict[Worker, float] = {}
         self.when_answered: Callable[[], None] | None = None
+        self.keys: list[tuple[str, str]] = []
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._asked = self._oldest = 0  # revisions: of the last question, and of the first that still matters
         self._polling = False
         self._interrupted = False
-        self._side = 1  # of the canvas, in pixels
-        self._middle = 0.0  # where the hint is
         self._started = self._closed = False
-        self.look = Look(self.root, dark=dark, scale=scale)
-        self._build(title)
+        self._ask_frame = Throttle(self.root, ASK, self._ask)
+        self.texts = Texts(language, TEXTS)
+        self.look = Look(self.root, self.texts, dark=dark, scale=scale)
+        self._build(title or self.texts.say("title"))
         self._bind()
 
     def register(
-        self, name: str, load: Callable[[], Answerer], *, source: str = "", command: str = ""
+        self,
+        name: str,
+        load: Callable[[], Answerer],
+        *,
+        source: str = "",
+        command: str = "",
+        models: Sequence[Model] = (),
     ) -> Card:
         """Add a classifier's card.
 
@@ -98,17 +120,22 @@ class Painter:
         load : makes the classifier; called in the classifier's thread once the window is open.
         source : where the model comes from, in one or two short lines.
         command : what to type to make the model; shown if `load` fails.
+        models : those that the user can choose among; `load` loads the first.
         """
-        frame = ttk.Frame(self.cards, style="Card.TFrame", padding=self.look.px(3))
+        frame = ttk.Frame(self.cards, style="Card.TFrame", padding=self.look.px(2))
         column = len(self.workers)
-        frame.grid(row=0, column=column, sticky="nsew", padx=self.look.px(5))
+        frame.grid(row=0, column=column, sticky="nsew", padx=self.look.px(4))
         self.cards.columnconfigure(column, weight=1, uniform="card")
         card = Card(frame, self.look, name, source, command)
         card.pack(fill="both", expand=True)
         worker = Worker(load, self._answers)
         self.workers[worker] = card
-        self.waiting.add(worker)
-        narrowest = self.look.px(470 + 130 * len(self.workers))  # the tools, and what a card needs
+        self.waiting[worker] = time.perf_counter()
+        if len(models) > 1:
+            card.offer([model.label for model in models], lambda index: self._choose(card, models[index]))
+            meaning = f"{name}: {self.texts.say('key_model')}"
+            self.add_key(f"{CONTROL}{column + 1}", meaning, [f"<Control-Key-{column + 1}>"], card.open_menu)
+        narrowest = self.look.px(340 + 140 * len(self.workers))  # the tools, and what a card needs
         screen = self.root.winfo_screenwidth(), self.root.winfo_screenheight()
         self.root.minsize(min(narrowest, screen[0]), min(self.look.px(480), screen[1]))
         if self._started:
@@ -140,31 +167,43 @@ class Painter:
                 self.root.after_cancel(pending)
             self.root.destroy()
 
-    def undo(self) -> None:
-        """Take back the last stroke."""
-        if self.drawing.undo():
-            self.canvas.delete(f"stroke{len(self.drawing.strokes)}")
-            self._ask()
+    def say(self, text: str) -> None:
+        """Say something about the drawing as a whole, above the cards; "" takes it back."""
+        self._remark.configure(text=text)
 
-    def clear(self) -> None:
-        """Take back all strokes."""
-        if self.drawing.clear():
-            self.canvas.delete("line")
-            self._ask()
+    def judge(self, load: Callable[[], Detector | None]) -> None:
+        """Let a detector say when a drawing is no digit. Register it after the classifiers.
 
-    def lift(self) -> None:
-        """Lift the pen and ask the classifiers."""
-        if self.drawing.lift():
-            self._ask()
-            self._draw_stroke(len(self.drawing.strokes) - 1)
+        `load` is called in a thread of its own once the window is open.
+        """
+        worker = Worker(lambda: Judge(load()), self._answers)
+        self.workers[worker] = self._judgement = Judgement(self._judged)
+        self.waiting[worker] = time.perf_counter()
+        if self._started:
+            worker.start()
+            self._poll_soon()
+
+    def _judged(self, is_digit: bool) -> None:
+        # Half a digit is not one yet, so nothing is said before the pen is up.
+        self.say("" if is_digit or self.drawing.pen_down else self.texts.say("no_digit"))
+
+    def add_key(self, name: str, meaning: str, events: Sequence[str], call: Callable[[], object]) -> None:
+        """Let keys call a function, and list them among the keys."""
+        self.keys.append((name, meaning))
+        for event in events:
+            with contextlib.suppress(tk.TclError):  # only a Mac has the key Command
+                self.root.bind(event, lambda event: call())
 
     def set_pen_width(self, width: float | str) -> None:
         """Set the width of the next strokes, in units of the box."""
-        self.pen_width = min(max(float(width), PEN_WIDTHS[0]), PEN_WIDTHS[2])
-        if abs(float(self.slider.get()) - self.pen_width) > 1e-6:
-            self.slider.set(self.pen_width)
-        middle, radius = self.dot.winfo_reqwidth() / 2, self.pen_width * self._side / BOX / 2
-        self.dot.coords("pen", middle - radius, middle - radius, middle + radius, middle + radius)
+        chosen = self.canvas.pen_width = min(max(float(width), PEN_WIDTHS[0]), PEN_WIDTHS[2])
+        if abs(float(self.slider.get()) - chosen) > 1e-6:
+            self.slider.set(chosen)
+        side = self.canvas.side * PEN_WIDTHS[2] // BOX + 2
+        dot = Ink(side)
+        dot.draw([(side / 2, side / 2)], chosen * self.canvas.side / BOX)
+        self._dot.configure(width=side, height=side)
+        put(self._dot, self.look.shades("window")[dot.coverage])
 
     # The widgets
 
@@ -176,12 +215,6 @@ class Painter:
         root.geometry(f"{width}x{height}")
         root.columnconfigure(1, weight=1)
         root.rowconfigure(2, weight=1)
-        self._border: dict[str, Any] = {
-            "background": self.look.colour["paper"],
-            "borderwidth": 0,
-            "highlightthickness": 1,
-            "highlightbackground": self.look.colour["line"],
-        }
         self._add_canvas()
         self._add_tools()
         self.side = ttk.Frame(root, padding=(px(13), px(18), px(13), px(18)))
@@ -191,116 +224,103 @@ class Painter:
         self.cards = ttk.Frame(self.side)
         self.cards.grid(row=0, column=0, sticky="nsew")
         self.cards.rowconfigure(0, weight=1)
+        bold, colour = self.look.font(12, "bold"), self.look.colour["doubt"]
+        self._remark = ttk.Label(self.side, font=bold, foreground=colour)
+        self._remark.place(x=px(4), y=-px(17))  # above the cards there is room for one line
         self._show_image()
 
     def _add_canvas(self) -> None:
-        look, px = self.look, self.look.px
-        self.canvas = tk.Canvas(self.root, cursor="pencil", **self._border)
+        px = self.look.px
+        self.canvas = Paper(self.root, self.look, moved=self._ask_frame.soon, changed=self._changed)
         self.canvas.grid(row=0, column=0, padx=(px(18), 0), pady=(px(18), px(14)), sticky="w")
-        faint: dict[str, Any] = {"fill": look.colour["faint"], "tags": "hint", "justify": "center"}
-        self.canvas.create_text(0, px(-14), text="Draw a digit here", font=look.font(22), **faint)
-        keys = "Ctrl+Z takes back a stroke, Esc all of them\nthe mouse wheel sets the pen's width"
-        self.canvas.create_text(0, px(28), text=keys, font=look.font(12), **faint)
+        self.canvas.add_hint(self.texts.say("hint"), self.texts.say("hint_keys"))
+        self.drawing = self.canvas.drawing
+        self.image = self.drawing.image()
+        self.lift, self.undo, self.clear = self.canvas.lift_pen, self.canvas.undo, self.canvas.clear
 
     def _add_tools(self) -> None:
-        look, px = self.look, self.look.px
+        look, px, say = self.look, self.look.px, self.texts.say
         self.tools = ttk.Frame(self.root)
         self.tools.grid(row=1, column=0, padx=(px(18), 0), sticky="ew")
         self.tools.columnconfigure(2, weight=1)
-        muted: dict[str, Any] = {"font": look.font(12), "foreground": look.colour["muted"]}
-        ttk.Button(self.tools, text="Undo", width=7, command=self.undo).grid(row=0, column=0)
-        ttk.Button(self.tools, text="Clear", width=7, command=self.clear).grid(row=0, column=1, padx=px(8))
-        pen = ttk.Frame(self.tools)
-        pen.grid(row=1, column=0, columnspan=2, sticky="ew", padx=(0, px(8)))
-        pen.columnconfigure(1, weight=1)
-        ttk.Label(pen, text="Pen", **muted).grid(row=0, column=0, padx=(0, px(8)))
-        self.slider = ttk.Scale(pen, from_=PEN_WIDTHS[0], to=PEN_WIDTHS[2], command=self.set_pen_width)
-        self.slider.grid(row=0, column=1, sticky="ew")
-        size, window = px(56), look.colour["window"]
-        self.dot = tk.Canvas(self.tools, width=size, height=size, background=window, highlightthickness=0)
-        self.dot.create_oval(0, 0, 0, 0, width=0, fill=look.colour["ink"], tags="pen")
-        self.dot.grid(row=0, column=2, rowspan=2, sticky="w")
-        seen = ttk.Label(self.tools, text="what the\nclassifiers see", justify="right", **muted)
-        seen.grid(row=0, column=3, rowspan=2, padx=px(10))
+        pairs = ttk.Frame(self.tools)
+        pairs.grid(row=0, column=0, sticky="w", pady=(px(2), 0))
+        self.buttons = [
+            ttk.Button(pairs, text=say("undo"), width=0, command=self.undo),
+            ttk.Button(pairs, text=say("clear"), width=0, command=self.clear),
+            ttk.Button(self.tools, text="?", width=2, command=self.show_keys),
+        ]
+        self.buttons[0].grid(row=0, column=0, padx=(0, px(6)))
+        self.buttons[1].grid(row=0, column=1, padx=(0, px(6)))
+        self.buttons[2].grid(row=2, column=0, sticky="sw")
+        hints = f"{say('key_undo')} ({CONTROL}Z)", f"{say('key_clear')} (Esc)", f"{say('keys')} (F1)"
+        for button, hint in zip(self.buttons, hints, strict=True):
+            Tip(button, look, hint)
+        self.slider = ttk.Scale(self.tools, from_=PEN_WIDTHS[0], to=PEN_WIDTHS[2], command=self.set_pen_width)
+        self.slider.grid(row=1, column=0, sticky="ew", padx=(0, px(6)))
+        Tip(self.slider, look, f"{say('key_wider')} (+), {say('key_narrower')} (−)")
+        self._dot = tk.PhotoImage(master=self.root)
+        dot = tk.Label(self.tools, image=self._dot, borderwidth=0, background=look.colour["window"])
+        dot.grid(row=0, column=1, rowspan=2, sticky="w")
+        seen = ttk.Label(self.tools, text=say("seen"), font=look.font(12), foreground=look.colour["muted"])
+        seen.grid(row=2, column=0, columnspan=3, sticky="se", padx=(px(34), px(8)))
         self.picture = tk.PhotoImage(master=self.root)
-        self._zoom = px(3)
-        tk.Label(self.tools, image=self.picture, **self._border).grid(row=0, column=4, rowspan=2)
+        self._zoom = px(4)
+        tk.Label(self.tools, image=self.picture, **look.border).grid(row=0, column=3, rowspan=3)
 
     def _bind(self) -> None:
-        root, canvas = self.root, self.canvas
+        root, canvas, say = self.root, self.canvas, self.texts.say
         root.protocol("WM_DELETE_WINDOW", self.close)
-        canvas.bind("<ButtonPress-1>", self._press)
-        canvas.bind("<B1-Motion>", self._move)
-        canvas.bind("<ButtonRelease-1>", self._lift)
         canvas.bind("<Map>", lambda event: root.after_idle(self._start))
         for wheel in ("<MouseWheel>", "<Button-4>", "<Button-5>"):  # the buttons are the wheel on X11
             canvas.bind(wheel, self._wheel)
-        for key in ("<Control-z>", "<Control-Z>", "<Command-z>"):
-            with contextlib.suppress(tk.TclError):  # only a Mac has the key Command
-                root.bind(key, lambda event: self.undo())
-        root.bind("<Escape>", lambda event: self.clear())
         root.bind("<Configure>", lambda event: self._resize(event) if event.widget is root else None)
+        self.keys.append((say("mouse"), say("key_draw")))
+        undo = ["<Control-z>", "<Control-Z>", "<Command-z>", "<BackSpace>"]
+        self.add_key(f"{CONTROL}Z", say("key_undo"), undo, self.undo)
+        self.add_key("Esc", say("key_clear"), ["<Escape>"], self.clear)
+        wider, narrower = (partial(self._widen, step) for step in (4, -4))
+        self.add_key("+", say("key_wider"), ["<plus>", "<KP_Add>"], wider)
+        self.add_key("−", say("key_narrower"), ["<minus>", "<KP_Subtract>"], narrower)
+        self.add_key("F1, ?", say("key_help"), ["<F1>", "<question>"], self.show_keys)
+        self.add_key(f"{CONTROL}Q", say("key_close"), ["<Control-q>", "<Command-q>"], self.close)
+
+    def show_keys(self) -> None:
+        """List all keys in a window of its own."""
+        show_keys(self.root, self.look, self.keys)
 
     # What events do
 
-    def _press(self, event: tk.Event) -> None:
-        self.lift()  # the window may never have been told that the last stroke ended
-        self.drawing.press(event.x * BOX / self._side, event.y * BOX / self._side, self.pen_width)
-        self.canvas.itemconfigure("hint", state="hidden")
-        self._draw_stroke(len(self.drawing.strokes) - 1)
-
-    def _move(self, event: tk.Event) -> None:
-        if self.drawing.move(event.x * BOX / self._side, event.y * BOX / self._side):
-            self._draw_line(len(self.drawing.strokes) - 1, self.drawing.strokes[-1][-2:])
-
-    def _lift(self, event: tk.Event) -> None:
-        self._move(event)
-        self.lift()
-
     def _wheel(self, event: tk.Event) -> None:
-        self.set_pen_width(self.pen_width + (2 if event.num == 4 or event.delta > 0 else -2))
+        self._widen(2 if event.num == 4 or event.delta > 0 else -2)
+
+    def _widen(self, step: float) -> None:
+        self.set_pen_width(self.canvas.pen_width + step)
 
     def _resize(self, event: tk.Event) -> None:
         px = self.look.px
         below = self.tools.winfo_reqheight() + px(18 + 14 + 18)
         wanted = max(event.width * 46 // 100, self.tools.winfo_reqwidth())
-        self._side = max(px(120), min(event.height - below, wanted))
-        self.canvas.configure(width=self._side - 2, height=self._side - 2)  # its border adds a pixel a side
-        self.canvas.move("hint", self._side / 2 - self._middle, self._side / 2 - self._middle)
-        self._middle = self._side / 2
-        for index in range(len(self.drawing.strokes)):
-            self._draw_stroke(index)
-        self.set_pen_width(self.pen_width)
-
-    def _draw_stroke(self, index: int) -> None:
-        """Draw a stroke again in one piece."""
-        self.canvas.delete(f"stroke{index}")
-        self._draw_line(index, self.drawing.strokes[index])
-
-    def _draw_line(self, index: int, points: Sequence[tuple[float, float]]) -> None:
-        """Draw points of a stroke."""
-        factor = self._side / BOX
-        ends = [length * factor for point in points for length in point]
-        if len(points) == 1:  # a line needs two points; such a short one is a dot
-            ends += [ends[0] + 0.1, ends[1]]
-        width = self.drawing.widths[index] * factor
-        # Tk draws ragged edges. A slightly wider line below, in a middle tone, smooths them.
-        for colour, wider in (("ink", -0.5), ("edge", 1)):
-            line = self.canvas.create_line(
-                *ends,
-                width=width + wider,
-                fill=self.look.colour[colour],
-                capstyle="round",
-                joinstyle="round",
-                tags=("line", f"stroke{index}"),
-            )
-        self.canvas.tag_lower(line)
+        self.canvas.resize(max(px(120), min(event.height - below, wanted)))
+        self.set_pen_width(self.canvas.pen_width)
 
     def _show_image(self) -> None:
         # The pixels that classifiers get, with paper and ink as in the window.
         shown = self.image if self.look.dark else 255 - self.image
-        large = shown.repeat(self._zoom, axis=0).repeat(self._zoom, axis=1)
-        self.picture.configure(data=b"P5 %d %d 255\n" % large.shape[::-1] + large.tobytes(), format="ppm")
+        put(self.picture, shown.repeat(self._zoom, axis=0).repeat(self._zoom, axis=1))
+
+    def _choose(self, card: Card, model: Model) -> None:
+        """Take another model for a card's classifier."""
+        old = next(worker for worker, its_card in self.workers.items() if its_card is card)
+        new = Worker(model.load, self._answers)
+        old.stop()
+        self.waiting.pop(old, None)
+        self.workers = {new if worker is old else worker: its for worker, its in self.workers.items()}
+        self.waiting[new] = time.perf_counter()
+        card.state, card.source, card.quality = "loading", model.source, []
+        card.blank()
+        new.start()
+        self._poll_soon()
 
     # Asking, and taking answers
 
@@ -311,20 +331,31 @@ class Painter:
         self._started = True
         # By default a thread that computes in Python keeps the others waiting for 5 ms: too long for a pen.
         sys.setswitchinterval(0.001)
-        for worker in self.workers:
-            worker.start()
+        self._load_next()
         self._poll_soon()
+
+    def _load_next(self) -> None:
+        # One after the other: importing PyTorch beside them, the quick ones would be ready no sooner than it.
+        for worker in self.workers:
+            if worker.ident is None:
+                worker.start()
+                break
+
+    def _changed(self, took_back: bool) -> None:
+        if took_back:  # no answer so far is about this drawing
+            self._oldest = self.drawing.revision
+        if self._judgement is not None:
+            self._judgement.draw()
+        if self._asked != self.drawing.revision:
+            self._ask_frame.now()
 
     def _ask(self) -> None:
         """Show the drawing's image and ask every classifier about it."""
-        if not self.drawing.strokes:
-            self.canvas.itemconfigure("hint", state="normal")
+        self._asked = self.drawing.revision
         self.image = self.drawing.image()
         for worker in self.workers:
             self._ask_one(worker)
         self._show_image()
-        revision = self.drawing.revision
-        self.root.after(SLOW, lambda: self._show_due(revision))
         self._poll_soon()
 
     def _ask_one(self, worker: Worker) -> None:
@@ -332,16 +363,11 @@ class Painter:
             return
         self.workers[worker].state = "ready"
         if self.image.any():
-            self.waiting.add(worker)
-            worker.ask(self.drawing.revision, self.image)
+            self.waiting.setdefault(worker, time.perf_counter())
+            worker.ask(self._asked, self.image)
         else:  # blank paper is no digit
-            self.waiting.discard(worker)
+            self.waiting.pop(worker, None)
             self.workers[worker].blank()
-
-    def _show_due(self, revision: int) -> None:
-        for worker in self.waiting if revision == self.drawing.revision else ():
-            self.workers[worker].due = True
-            self.workers[worker].draw()
 
     def _poll_soon(self) -> None:
         if self.waiting and self._started and not self._polling:
@@ -352,25 +378,36 @@ class Painter:
         self._polling = False
         while not self._answers.empty():
             self._take(self._answers.get())
+        for worker, since in self.waiting.items():
+            card = self.workers[worker]
+            if time.perf_counter() - since > SLOW and not card.due:
+                card.due = True
+                card.draw()
         self._poll_soon()
         if not self.waiting and self.when_answered is not None:
             self.root.update_idletasks()
             self.when_answered()
 
     def _take(self, answer: Answer) -> None:
-        worker, card = answer.worker, self.workers[answer.worker]
-        if answer.revision not in (None, self.drawing.revision):
+        worker, card = answer.worker, self.workers.get(answer.worker)
+        if answer.revision is None:
+            self._load_next()
+        if card is None or (answer.revision is not None and answer.revision < self._oldest):
             return
-        self.waiting.discard(worker)
+        if answer.revision in (None, self._asked):
+            self.waiting.pop(worker, None)
+        else:  # while the pen moves, an answer is about the drawing as it just was
+            self.waiting[worker] = time.perf_counter()
         if answer.error is not None:
             card.fail(reason(answer.error))
-        elif answer.revision is None:
+            return
+        assert worker.classifier is not None
+        if answer.revision is None:
             card.state = "ready"
+            card.rate(worker.classifier.metrics)
             card.draw()
-            if not self.drawing.pen_down:
-                self._ask_one(worker)
+            self._ask_one(worker)
         else:
-            assert worker.classifier is not None
             card.answer(answer.probabilities, worker.classifier.metrics.get("unsure_below"))
 
     def _interrupt(self, *_: object) -> None:

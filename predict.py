@@ -18,13 +18,15 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from classifier import ROOT, Classifier, InputError, best_guess, find_model
 from toolkit import commandline, painting
 
 if TYPE_CHECKING:
     from detector import Detector
+    from digitpainter import Painter
 
 # Each classifier's module and class. The class is also the name that people read, and the module names the
 # command that makes its model. To add a classifier, add it here.
@@ -40,12 +42,19 @@ def load_class(kind: str) -> type[Classifier]:
     return getattr(import_module(kind), CLASSIFIERS[kind])
 
 
-def load(kind: str) -> Classifier:
-    """Load a classifier's model.
+def load(kind: str, path: Path | None = None) -> Classifier:
+    """Load a classifier's model from a file, by default the one that `find_model` finds.
 
     Raises ModelFileError if the model file is missing or damaged, and ImportError if a library is missing.
     """
-    return load_class(kind).load(find_model(kind))
+    return load_class(kind).load(path or find_model(kind))
+
+
+def find_models(kind: str) -> list[Path]:
+    """Return the files of a classifier's models: first the one that is taken unless another is chosen."""
+    first, own = find_model(kind), sorted((ROOT / "trained").glob(f"{kind}*.safetensors"))
+    files = [first, *own, ROOT / "models" / f"{kind}.safetensors"]
+    return [path for path in dict.fromkeys(files) if path.is_file()]
 
 
 def load_detector() -> Detector | None:
@@ -75,13 +84,31 @@ def source(kind: str) -> str:
     return f"{whose}\n{file.relative_to(ROOT)}"
 
 
-def open_window(*, dark: bool, scale: float | None) -> NoReturn:
-    """Show the window until it is closed, then exit. Raises InputError if there is no display."""
+def register(painter: Painter) -> None:
+    """Register every classifier, with all its models, in a window."""
+    for kind, name in CLASSIFIERS.items():
+        models = [
+            painting.Model(
+                str(path.relative_to(ROOT)),
+                painter.texts.say("own" if path.parent.name == "trained" else "shipped"),
+                partial(load, kind, path),
+            )
+            for path in find_models(kind)
+        ]
+        source = models[0].source if models else ""
+        painter.register(name, partial(load, kind), source=source, command=command(kind), models=models)
+    painter.judge(load_detector)
+
+
+def open_window(options: dict[str, Any]) -> NoReturn:
+    """Show the window until it is closed, then exit. Raises InputError if there is no display.
+
+    `options` are the keyword arguments of `Painter`.
+    """
     from digitpainter import Painter
 
-    painter = Painter(dark=dark, scale=scale)
-    for kind, name in CLASSIFIERS.items():
-        painter.register(name, partial(load, kind), source=source(kind), command=command(kind))
+    painter = Painter(**options)
+    register(painter)
     _run_and_exit(painter.run)
 
 
@@ -155,8 +182,8 @@ def main(argv: list[str] | None = None) -> None:
     page.add_argument("--port", type=int, default=0, help="of the page; 0 for any free one")
     page.add_argument("--no-open", action="store_true", help="only print the page's address")
     arguments = parser.parse_args(argv)
-    if arguments.browser and (arguments.pictures or arguments.dark or arguments.scale):
-        parser.error("--browser takes no pictures, --dark or --scale: the page follows the browser")
+    if arguments.browser and (arguments.pictures or arguments.dark is not None or arguments.scale):
+        parser.error("--browser takes no pictures, --dark, --light or --scale: the page follows the browser")
     if not arguments.browser and (arguments.port or arguments.no_open):
         parser.error("--port and --no-open belong to --browser")
     if arguments.pictures:
@@ -164,7 +191,7 @@ def main(argv: list[str] | None = None) -> None:
     elif arguments.browser:
         serve_page(arguments.port, show=not arguments.no_open)
     else:
-        open_window(dark=arguments.dark, scale=arguments.scale)
+        open_window(painting.options(arguments))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # The tests share the processor: libraries that take all cores each would slow one another down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The window and its messages follow the system's language: here it is English.
+os.environ["LC_ALL"] = "C.UTF-8"
 # A test's run is nobody's business but the test's.
 os.environ["WANDB_MODE"] = "offline"
 os.environ.pop("WANDB_API_KEY", None)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import capture
-from capture import Recorder, complete, export_pictures, import_sets, load_set, writer_name
+from capture import Recorder, complete, export_pictures, import_sets, load_set, next_command, writer_name
 from classifier import ROOT, InputError
 from toolkit import drawings
 from toolkit.drawings import Drawings, load_drawings, load_drawn, save_drawings
@@ -311,9 +311,27 @@ def test_an_import_that_fails_adds_nothing(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["me", "Zoë", "a.b", "writer-7", "x" * 64, "3"])
+@pytest.mark.parametrize("name", ["me", "Zoë", "a.b", "writer-7", "x" * 64, "3", "María José", "Pat O'Hara"])
 def test_writers_names_that_can_name_a_file(name):
     assert writer_name(name) == name
+
+
+def test_an_accent_is_one_character_however_it_was_typed():
+    assert writer_name("Jose\u0301") == "Jos\u00e9"
+
+
+def test_pictures_keep_names_with_spaces_and_accents(tmp_path):
+    draw(recorder_of(tmp_path / "a.npz", "María José"), 3)
+    export_pictures(load_set(tmp_path / "a.npz"), tmp_path / "pictures")
+    assert import_sets(tmp_path / "a.npz", [tmp_path / "pictures"]) == (0, 3)
+
+
+def test_the_next_command_can_be_typed():
+    assert next_command(Path("captured/me.npz")) == "python test_ann.py --drawn captured/me.npz"
+    assert (
+        next_command(Path("captured/María José.npz"))
+        == 'python test_ann.py --drawn "captured/María José.npz"'
+    )
 
 
 @pytest.mark.parametrize(
@@ -327,7 +345,9 @@ def test_writers_names_that_can_name_a_file(name):
         "../x",
         ".hidden",
         "end.",
-        "a b",
+        "a ",
+        " a",
+        "a. ",
         "con",
         "NUL",
         "nul.txt",

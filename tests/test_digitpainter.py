@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import queue
+import re
+import string
+import sys
 import threading
 
 from classifier import ROOT, Classifier, ModelFileError, best_guess
+from toolkit import painting
 from toolkit.certainty import fit_threshold
 from toolkit.framing import frame_strokes
-from toolkit.painting import BOX, Answer, Drawing, Worker, reason
+from toolkit.painting import (
+    BOX,
+    LANGUAGES,
+    TEXTS,
+    Answer,
+    Drawing,
+    Worker,
+    add_flags,
+    reason,
+    system_is_dark,
+    system_language,
+)
+from toolkit.report.texts import Texts
 
 import numpy as np
 import pytest
@@ -189,10 +206,75 @@ def test_reasons_are_sentences():
 
 
 def test_percent_neither_lies_nor_boasts():
-    assert percent(1.0) == "> 99.9 %"
-    assert percent(0.9994) == "> 99.9 %"
-    assert percent(0.999) == "99.9 %"
-    assert percent(0.1234) == "12.3 %"
+    english, spanish = (Texts(language, TEXTS) for language in ("en", "es"))
+    assert percent(1.0, english) == percent(0.9994, english) == "> 99.9\u00a0%"
+    assert percent(0.999, english) == "99.9\u00a0%"
+    assert percent(0.1234, english) == "12.3\u00a0%"
+    assert percent(0.1234, spanish) == "12,3\u00a0%"
+
+
+def test_each_language_has_all_texts_with_the_same_placeholders():
+    def placeholders(texts):
+        fields = {key: string.Formatter().parse(text) for key, text in texts.sentences.items()}
+        return {key: sorted(name for _, name, _, _ in parsed if name) for key, parsed in fields.items()}
+
+    assert {"en", "es"} <= set(LANGUAGES)
+    for language in LANGUAGES:
+        texts = Texts(language, TEXTS)
+        assert placeholders(texts) == placeholders(Texts("en", TEXTS))
+        assert all(text.strip() for text in texts.sentences.values())
+
+
+def test_no_text_is_missing_or_left_over():
+    files = ("digitpainter.py", "capture.py", "predict.py", "toolkit/cards.py", "toolkit/help.py")
+    code = "".join((ROOT / file).read_text() for file in files)
+    keys = set(Texts("en", TEXTS).sentences)
+    assert set(re.findall(r"""\bsay\(["'](\w+)["']""", code)) <= keys
+    by_metric = {"on_mnist", "on_drawings"}
+    assert {key for key in keys - by_metric if not re.search(f"""["']{key}["']""", code)} == set()
+
+
+@pytest.mark.parametrize(
+    ("variables", "language"),
+    [
+        ({"LANG": "es_MX.UTF-8"}, "es"),
+        ({"LC_ALL": "en_GB.UTF-8", "LANG": "es_ES"}, "en"),
+        ({"LC_MESSAGES": "es", "LANG": "en_US"}, "es"),
+        ({"LANG": "ja_JP.UTF-8"}, "en"),
+        ({"LANG": "C"}, "en"),
+    ],
+)
+def test_the_window_speaks_the_systems_language_if_it_can(monkeypatch, variables, language):
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert system_language() == language
+
+
+def test_dark_and_language_follow_the_system_unless_flags_say_otherwise(monkeypatch):
+    def options(*words):
+        parser = argparse.ArgumentParser()
+        add_flags(parser)
+        return painting.options(parser.parse_args(words))
+
+    monkeypatch.setattr(painting, "system_language", lambda: "es")
+    for dark in (False, True):
+        monkeypatch.setattr(painting, "system_is_dark", lambda dark=dark: dark)
+        assert options() == {"dark": dark, "scale": None, "language": "es"}
+        assert options("--dark", "--lang", "en") == {"dark": True, "scale": None, "language": "en"}
+        assert not options("--light")["dark"]
+
+
+def test_gnome_says_whether_it_is_dark(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not system_is_dark(), "no GNOME here"
+    program = tmp_path / "gsettings"
+    for answer, dark in (("'prefer-dark'", True), ("'default'", False)):
+        program.write_text(f'#!/bin/sh\necho "{answer}"\n')
+        program.chmod(0o755)
+        assert system_is_dark() is dark
 
 
 def test_best_guess_is_the_argmax_and_unsure_below_the_threshold():

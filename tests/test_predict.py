@@ -111,6 +111,8 @@ def test_every_classifier_can_be_named(softmax_model, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "find_model", lambda kind: tmp_path / f"{kind}.safetensors")
     monkeypatch.setattr(predict, "ROOT", tmp_path)
     assert predict.load("softmax").config == softmax_model.config
+    assert predict.find_models("softmax") == [tmp_path / "softmax.safetensors"]
+    assert predict.find_models("svm") == []
     assert "softmax.safetensors" in predict.source("softmax")
     assert predict.source("svm") == ""
     for kind, name in predict.CLASSIFIERS.items():
@@ -122,6 +124,30 @@ def test_every_classifier_can_be_named(softmax_model, tmp_path, monkeypatch):
         if kind != "softmax":
             with pytest.raises(ModelFileError):
                 predict.load(kind)
+
+
+def test_the_models_to_choose_among(monkeypatch, tmp_path):
+    for name in (
+        "models/ann",
+        "models/svm",
+        "trained/ann",
+        "trained/ann-quick",
+        "trained/anna",
+        "trained/svm-2",
+    ):
+        path = tmp_path / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    monkeypatch.setattr(predict, "ROOT", tmp_path)
+    monkeypatch.setattr("classifier.ROOT", tmp_path)
+
+    def names(kind):
+        return [path.relative_to(tmp_path).as_posix() for path in predict.find_models(kind)]
+
+    own = ["trained/ann.safetensors", "trained/ann-quick.safetensors", "trained/anna.safetensors"]
+    assert names("ann") == [*own, "models/ann.safetensors"]
+    assert names("svm") == ["models/svm.safetensors", "trained/svm-2.safetensors"]
+    assert names("softmax") == []
 
 
 def test_command_line(script, tmp_path):

@@ -16,7 +16,7 @@ import time
 import capture
 from classifier import ROOT, Classifier, ModelFileError
 from toolkit.drawings import load_drawings
-from toolkit.painting import BOX
+from toolkit.painting import BOX, Model
 
 import numpy as np
 import pytest
@@ -100,6 +100,11 @@ class Window:
     def answered(self) -> None:
         self.until(lambda: not self.painter.waiting)
 
+    def click(self, widget, x: int = 9, y: int = 9) -> None:
+        for event in ("<Enter>", "<ButtonPress-1>", "<ButtonRelease-1>"):
+            widget.event_generate(event, x=x, y=y)
+            self.root.update()
+
     def key(self, name: str) -> None:
         self.canvas.focus_force()
         self.root.update()
@@ -147,32 +152,78 @@ def test_drawing_gives_every_classifiers_answer_without_a_button(open_window):
     window.draw(*ONE)
     window.answered()
     assert [card.digit for card in cards] == ["1", "1", "1"]
-    assert [card.note for card in cards] == ["90.0 %", "90.0 %", "50.0 %"]
+    assert [card.note for card in cards] == ["90.0\u00a0%", "90.0\u00a0%", "50.0\u00a0%"]
     assert cards[0].bars[1] == pytest.approx(0.9)
-    assert "90.0 %" in texts(cards[0])
+    assert "90.0\u00a0%" in texts(cards[0])
     window.key("<Escape>")
     window.draw(*DASH)
     window.answered()
     assert [card.digit for card in cards] == ["0", "0", "0"]
 
 
-def test_no_answer_before_the_pen_lifts_and_none_for_blank_paper(open_window):
+def test_answers_follow_the_pen(open_window):
     fake = Fake()
     window, (card,) = open_window(lambda: fake)
     asked = len(fake.seen)
     assert card.digit == ""
     window.draw(*ONE, lift=False)
-    assert not window.painter.waiting
-    assert card.digit == ""
-    assert len(fake.seen) == asked
-    window.canvas.event_generate("<ButtonRelease-1>", x=5, y=5)
+    window.until(lambda: card.digit == "1")
     window.answered()
-    assert card.digit != ""
+    assert np.array_equal(fake.seen[-1], window.painter.drawing.image())
+    side, shown = window.canvas.winfo_width(), len(fake.seen)
+    for x in (0.6, 0.8, 0.95):
+        window.canvas.event_generate("<B1-Motion>", x=round(x * side), y=round(0.8 * side))
+    window.until(lambda: len(fake.seen) > shown)
+    window.answered()
+    assert np.array_equal(fake.seen[-1], window.painter.drawing.image())
+    seen = len(fake.seen)
+    window.canvas.event_generate("<ButtonRelease-1>", x=round(0.95 * side), y=round(0.8 * side))
+    assert not window.painter.waiting, "the drawing is the same as before the pen was lifted"
     window.key("<Escape>")
     assert not window.painter.waiting
     assert card.digit == ""
     assert not any(card.bars)
-    assert len(fake.seen) == asked + 1, "blank paper is shown to nobody"
+    window.root.update()
+    assert len(fake.seen) == seen > asked, "blank paper is shown to nobody"
+
+
+def test_many_events_are_few_questions(open_window):
+    fake = Fake()
+    window, (card,) = open_window(lambda: fake)
+    asked = len(fake.seen)
+    side = window.canvas.winfo_width()
+    start = time.perf_counter()
+    window.canvas.event_generate("<ButtonPress-1>", x=50, y=50)
+    for step in range(2000):
+        window.canvas.event_generate("<B1-Motion>", x=50 + step % (side - 100), y=50 + step % 97)
+        if step % 20 == 0:
+            window.root.update()
+    window.canvas.event_generate("<ButtonRelease-1>", x=200, y=300)
+    window.answered()
+    frames = (time.perf_counter() - start) * 30
+    assert len(window.painter.drawing.strokes[0]) > 1900, "every event is a point"
+    assert 1 < len(fake.seen) - asked <= frames + 2
+    assert np.array_equal(fake.seen[-1], window.painter.drawing.image())
+    assert card.digit != ""
+
+
+def test_the_ink_is_the_same_however_it_was_drawn(open_window):
+    window, _ = open_window(Fake)
+    canvas, side = window.canvas, window.canvas.winfo_width()
+    for stroke in (ONE, DASH):
+        for index, (x, y) in enumerate(stroke):
+            event = "<B1-Motion>" if index else "<ButtonPress-1>"
+            canvas.event_generate(event, x=round(x * side), y=round(y * side))
+            end = time.perf_counter() + 0.02
+            window.until(lambda end=end: time.perf_counter() > end)
+        assert canvas.ink.coverage.any()
+        canvas.event_generate("<ButtonRelease-1>", x=round(x * side), y=round(y * side))
+    drawn = canvas.ink.coverage.copy()
+    canvas._redraw()
+    assert np.array_equal(canvas.ink.coverage, drawn)
+    x, y = (round(length * side) for length in ONE[1])
+    assert canvas._picture.get(x, y)[0] == int(window.painter.look.colour["ink"][1:3], 16)
+    assert canvas._picture.get(2, 2)[0] == int(window.painter.look.colour["paper"][1:3], 16)
 
 
 def test_the_small_picture_is_what_classifiers_see(open_window):
@@ -191,8 +242,8 @@ def test_a_click_is_a_dot(open_window):
     window.draw((0.5, 0.5))
     window.answered()
     assert card.digit != ""
-    edge, line = window.canvas.find_withtag("stroke0")
-    assert len(window.canvas.coords(line)) == len(window.canvas.coords(edge)) == 4
+    rows, columns = (window.canvas.ink.coverage.any(axis=axis).sum() for axis in (0, 1))
+    assert rows == columns == pytest.approx(28 / BOX * window.canvas.side, abs=2)
 
 
 def test_undo_takes_back_a_stroke(open_window):
@@ -211,7 +262,7 @@ def test_undo_takes_back_a_stroke(open_window):
     window.key("<Control-z>")
     window.answered()
     assert card.digit == ""
-    assert not [item for item in window.canvas.find_all() if window.canvas.type(item) == "line"]
+    assert not window.canvas.ink.coverage.any()
 
 
 def test_undo_while_the_pen_is_down(open_window):
@@ -228,15 +279,13 @@ def test_undo_while_the_pen_is_down(open_window):
 
 def test_the_buttons_do_what_the_keys_do(open_window):
     window, _ = open_window(Fake)
-    buttons = {
-        w.cget("text"): w for w in window.painter.tools.winfo_children() if w.winfo_class() == "TButton"
-    }
+    buttons = {button.cget("text"): button for button in window.painter.buttons}
     window.draw(*DASH)
     window.draw(*ONE)
-    buttons["Undo"].invoke()
+    window.click(buttons["Undo"])
     assert len(window.painter.drawing.strokes) == 1
     window.draw(*ONE)
-    buttons["Clear"].invoke()
+    window.click(buttons["Clear"])
     assert window.painter.drawing.strokes == []
 
 
@@ -246,16 +295,14 @@ def test_resizing_keeps_what_was_drawn(open_window):
     window.answered()
     before = [list(stroke) for stroke in window.painter.drawing.strokes]
     asked, side = window.painter.image.copy(), window.canvas.winfo_width()
-    _, line = window.canvas.find_withtag("stroke0")
-    coords, width = np.array(window.canvas.coords(line)), float(window.canvas.itemcget(line, "width"))
+    ink = extent(window.canvas)
     window.root.geometry("800x520")
     window.until(lambda: window.canvas.winfo_width() < side)
+    window.until(lambda: window.canvas.ink.side == window.canvas.winfo_width() - 2)
     factor = window.canvas.winfo_width() / side
     assert factor < 0.9
-    _, line = window.canvas.find_withtag("stroke0")
     assert window.painter.drawing.strokes == before
-    assert np.allclose(window.canvas.coords(line), coords * factor, atol=0.01)
-    assert float(window.canvas.itemcget(line, "width")) == pytest.approx(width * factor, abs=1)
+    assert np.allclose(extent(window.canvas), ink * factor, atol=2)
     assert np.array_equal(window.painter.drawing.image(), asked)
     assert card.digit == "1"
     assert card.winfo_width() < 400
@@ -266,19 +313,25 @@ def test_resizing_keeps_what_was_drawn(open_window):
     assert y1 / BOX == pytest.approx(0.5, abs=0.01)
 
 
+def extent(canvas) -> np.ndarray:
+    """Return the ink's left, right, top and bottom, in pixels."""
+    sides = (np.flatnonzero(canvas.ink.coverage.any(axis=axis)) for axis in (0, 1))
+    return np.array([end for side in sides for end in (side[0], side[-1] + 1)])
+
+
 def test_the_wheel_and_the_slider_set_the_pens_width(open_window):
     window, _ = open_window(Fake)
     painter = window.painter
-    first = painter.pen_width
+    first = painter.canvas.pen_width
     window.canvas.event_generate("<Button-4>", x=5, y=5)
-    assert painter.pen_width > first
-    assert float(painter.slider.get()) == painter.pen_width
+    assert painter.canvas.pen_width > first
+    assert float(painter.slider.get()) == painter.canvas.pen_width
     for _ in range(100):
         window.canvas.event_generate("<Button-5>", x=5, y=5)
-    assert painter.pen_width == PEN_WIDTHS[0]
+    assert painter.canvas.pen_width == PEN_WIDTHS[0]
     painter.slider.set(50)
     window.root.update()
-    assert painter.pen_width == 50
+    assert painter.canvas.pen_width == 50
     window.draw(*ONE)
     painter.slider.set(20)
     window.draw(*DASH)
@@ -295,6 +348,41 @@ def test_an_unsure_answer_has_a_question_mark(open_window):
     window.answered()
     assert [card.unsure for card in cards] == [True, False, False]
     assert ["?" in texts(card).splitlines() for card in cards] == [True, False, False]
+
+
+class FakeDetector:
+    """Takes what is taller than wide for a digit."""
+
+    def digit_probability(self, image):
+        return float(np.count_nonzero(image.any(axis=1)) > np.count_nonzero(image.any(axis=0)))
+
+
+def test_what_is_no_digit_is_said_once_the_pen_is_up(open_window):
+    window, (card,) = open_window(Fake)
+    window.painter.judge(FakeDetector)
+    window.answered()
+    said = lambda: window.painter._remark.cget("text")  # noqa: E731
+    window.draw(*DASH, lift=False)
+    window.answered()
+    assert said() == ""
+    window.canvas.event_generate("<ButtonRelease-1>", x=1, y=1)
+    window.until(lambda: said() == "not a digit?")
+    assert card.digit == "0"  # the answers stay
+    window.key("<Escape>")
+    window.until(lambda: said() == "")
+    window.draw(*ONE)
+    window.answered()
+    assert said() == ""
+
+
+@pytest.mark.parametrize("load", [lambda: None, lambda: 1 / 0])
+def test_without_a_detector_nothing_is_said(open_window, load):
+    window, (card,) = open_window(Fake)
+    window.painter.judge(load)
+    window.draw(*DASH)
+    window.answered()
+    assert card.digit == "0"
+    assert window.painter._remark.cget("text") == ""
 
 
 def test_a_missing_or_broken_model_greys_its_card_and_leaves_the_others(open_window):
@@ -398,6 +486,27 @@ def test_drawing_works_while_models_are_loading(open_window):
         gc.collect()
 
 
+def test_models_are_loaded_in_turn_and_the_first_answers_meanwhile(open_window):
+    gate, loaded = threading.Event(), []
+
+    def load(name):
+        loaded.append(name)
+        if name == "slow":
+            gate.wait(DEADLINE)
+        return Fake()
+
+    window, _ = open_window(lambda: load("quick"), lambda: 1 / 0)
+    painter = window.painter
+    quick = next(iter(painter.workers.values()))
+    slow = painter.register("Slow", lambda: load("slow"))
+    window.draw(*ONE)
+    window.until(lambda: quick.digit == "1" and loaded == ["quick", "slow"])
+    assert slow.state == "loading"
+    gate.set()
+    window.answered()
+    assert slow.digit == "1"
+
+
 def test_a_slow_classifier_does_not_hold_up_the_pen(open_window):
     enough = threading.Event()
 
@@ -422,6 +531,89 @@ def test_a_slow_classifier_does_not_hold_up_the_pen(open_window):
     window.answered()
 
 
+def test_each_card_says_how_good_its_model_is(open_window):
+    def rated(**metrics):
+        fake = Fake()
+        fake.metrics |= metrics
+        return lambda: fake
+
+    _, cards = open_window(
+        rated(tested={"mnist": 0.9972, "drawings": 0.988, "else": 1}, accuracy=0.5),
+        rated(accuracy=0.91),
+        Fake,
+    )
+    assert "MNIST 99.72\u00a0%\ndrawn 98.80\u00a0%" in texts(cards[0])
+    assert "validation 91.00\u00a0%" in texts(cards[1])
+    assert "50" not in texts(cards[0])
+    assert "%" not in texts(cards[2])
+
+
+def test_another_model_can_be_chosen(open_window):
+    window, _ = open_window(Fake)
+    gate = threading.Event()
+    models = [
+        Model("trained/x", "your model", lambda: Fake(gate=gate)),
+        Model("models/x", "shipped model", lambda: Fake(sure=0.7)),
+    ]
+    painter = window.painter
+    card = painter.register("Two", models[0].load, source=models[0].source, models=models)
+    window.answered()
+    window.draw(*ONE)
+    window.until(lambda: len(painter.waiting) == 1)
+    window.key("<Control-Key-2>")
+    card._menu.invoke(1)
+    card._menu.unpost()
+    window.answered()
+    assert card.digit == "1"
+    assert card.note == "70.0\u00a0%"
+    assert "shipped model ▾" in texts(card)
+    gate.set()
+    window.until(lambda: not painter._answers.empty())
+    window.draw(*DASH)
+    window.answered()
+    assert card.note == "70.0\u00a0%", "the other model's answer came too late"
+
+
+def test_keys_are_listed_and_set_the_pen(open_window):
+    window, _ = open_window(Fake, language="es")
+    painter = window.painter
+    width = painter.canvas.pen_width
+    window.key("<plus>")
+    assert painter.canvas.pen_width > width
+    window.key("<minus>")
+    window.key("<minus>")
+    assert painter.canvas.pen_width < width
+    window.key("<F1>")
+    (listed,) = (widget for widget in painter.root.winfo_children() if widget.winfo_class() == "Toplevel")
+    labels = [label.cget("text") for label in listed.winfo_children()[0].winfo_children()]
+    assert "Ctrl+Z" in labels
+    assert "quitar el último trazo" in labels
+    listed.focus_force()
+    window.root.update()
+    listed.event_generate("<Escape>")
+    window.root.update()
+    assert not listed.winfo_exists()
+
+
+def test_the_focus_goes_around_and_a_hint_is_shown(open_window):
+    window, _ = open_window(Fake)
+    buttons, root = window.painter.buttons, window.root
+    root.focus_force()
+    root.update()
+    root.event_generate("<Tab>")
+    window.until(lambda: root.focus_get() is buttons[0])
+    window.until(
+        lambda: any("Ctrl+Z" in widget.winfo_children()[0].cget("text") for widget in toplevels(root))
+    )
+    buttons[0].event_generate("<Tab>")
+    window.until(lambda: root.focus_get() is buttons[1])
+    assert not toplevels(root)
+
+
+def toplevels(root) -> list:
+    return [widget for widget in root.winfo_children() if widget.winfo_class() == "Toplevel"]
+
+
 def test_polling_stops_when_nothing_is_due(open_window):
     window, _ = open_window(Fake)
     window.draw(*ONE)
@@ -438,13 +630,14 @@ def test_ten_thousand_random_events(open_window, softmax_model):
     pointer += ("<ButtonPress-3>", "<ButtonRelease-3>", "<Leave>", "<Enter>")
     weights = (4, 60, 4, 5, 2, 2, 1, 1, 1, 1)
     window.canvas.focus_force()
+    x = y = side // 2
     for number in range(10_000):
         if rng.random() < 0.02:
             window.canvas.event_generate(rng.choice(keys))
         else:
-            x, y = (
-                rng.randint(-side, 2 * side) if rng.random() < 0.1 else rng.randint(0, side) for _ in "xy"
-            )
+            if rng.random() < 0.02:
+                x, y = (rng.randint(-side, 2 * side) for _ in "xy")
+            x, y = x + rng.randint(-30, 30), y + rng.randint(-30, 30)
             window.canvas.event_generate(rng.choices(pointer, weights)[0], x=x, y=y)
         if rng.random() < 0.002:
             window.root.geometry(f"{rng.randint(1, 1500)}x{rng.randint(1, 900)}")
@@ -545,7 +738,7 @@ def open_capture(tmp_path):
     def opened(writer="me", per_digit=2, seed=0) -> tuple[Window, capture.Recorder]:
         path = tmp_path / "set.npz"
         recorder = capture.Recorder(path, writer, per_digit=per_digit, rng=np.random.default_rng(seed))
-        painters.append(capture.open_window(recorder, dark=False, scale=None))
+        painters.append(capture.open_window(recorder, {}))
         return Window(painters[-1]), recorder
 
     yield opened
@@ -555,6 +748,16 @@ def open_capture(tmp_path):
             worker.join(DEADLINE)
     painters.clear()
     gc.collect()
+
+
+def button(window: Window, text: str):
+    """Return a button of the window by its text."""
+    widgets = [window.root]
+    for widget in widgets:
+        if widget.winfo_class() == "TButton" and widget.cget("text") == text:
+            return widget
+        widgets += widget.winfo_children()
+    raise AssertionError(f"there is no button {text}")
 
 
 def the_card(window: Window):
@@ -603,20 +806,18 @@ def test_capture_records_the_drawing_that_is_on_the_canvas(open_capture, tmp_pat
     assert np.count_nonzero(dash.any(axis=0)) > 15 > np.count_nonzero(dash.any(axis=1))
 
 
-def test_capture_redoes_the_last(open_capture, tmp_path):
+@pytest.mark.parametrize("how", ["click", "<Control-r>"])
+def test_capture_redoes_the_last(open_capture, tmp_path, how):
     window, recorder = open_capture()
     labels = []
     for _ in range(3):
         labels.append(recorder.wanted)
         window.draw(*ONE)
         window.key("<Return>")
-    redo = next(
-        button
-        for frame in window.painter.side.winfo_children()
-        for button in frame.winfo_children()
-        if button.winfo_class() == "TButton" and "Redo" in button.cget("text")
-    )
-    redo.invoke()
+    if how == "<Control-r>":
+        window.key(how)
+    else:
+        window.click(button(window, "Redo the last"))
     assert recorder.wanted == labels[-1]
     assert the_card(window).digit == str(labels[-1])
     assert load_drawings(tmp_path / "set.npz").labels.tolist() == labels[:2]
@@ -627,14 +828,40 @@ def test_capture_redoes_the_last(open_capture, tmp_path):
 
 def test_capture_to_the_end(open_capture, tmp_path):
     window, recorder = open_capture(per_digit=1)
-    for _ in range(10):
+    save = button(window, "Save (Enter)")
+    for number in range(10):
+        assert not save.instate(["disabled"])
         window.draw(*ONE)
-        window.key("<Return>")
+        if number:
+            window.key("<Return>")
+        else:
+            window.click(save)
     assert recorder.wanted is None
-    assert "all 10 are done" in texts(the_card(window))
+    shown = texts(the_card(window))
+    assert "All 10 are done" in shown
+    assert "python test_ann.py --drawn" in shown
+    assert "set.npz" in shown
+    assert save.instate(["disabled"])
     window.draw(*ONE)
     window.key("<Return>")
+    window.click(save)
     assert sorted(load_drawings(tmp_path / "set.npz").labels.tolist()) == list(range(10))
+    window.key("<Control-r>")
+    assert not save.instate(["disabled"])
+    assert recorder.wanted is not None
+
+
+def test_capture_says_why_nothing_happened(open_capture, tmp_path):
+    window, _ = open_capture()
+    said = window.painter._remark
+    window.key("<Return>")
+    assert "Draw the digit first" in said.cget("text")
+    window.draw(*ONE)
+    assert said.cget("text") == ""
+    window.key("<Escape>")
+    window.key("<Control-r>")
+    assert "no drawing to take back" in said.cget("text")
+    assert not (tmp_path / "set.npz").exists()
 
 
 def test_capture_that_cannot_save_says_so_and_keeps_the_drawing(open_capture, monkeypatch):

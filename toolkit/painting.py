@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import locale
 import os
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from classifier import ROOT, InputError
@@ -14,6 +18,8 @@ from toolkit.framing import frame_strokes
 
 import numpy as np
 
+TEXTS = Path(__file__).parent / "window"  # one file of texts a language
+LANGUAGES = sorted(path.stem for path in TEXTS.glob("*.yaml"))
 BOX = 500  # strokes live in a box of this side, the unit of the recorded drawings
 
 
@@ -47,6 +53,7 @@ class Drawing:
         if not self.pen_down or point == self.strokes[-1][-1]:
             return False
         self.strokes[-1].append(point)
+        self.revision += 1
         return True
 
     def lift(self) -> bool:
@@ -91,6 +98,14 @@ class Answerer(Protocol):
     def metrics(self) -> dict[str, Any]: ...
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray | None: ...
+
+
+class Model(NamedTuple):
+    """One of the models that a classifier can take."""
+
+    label: str  # in the menu, such as its path
+    source: str  # on the card: whose it is
+    load: Callable[[], Answerer]
 
 
 class Answer(NamedTuple):
@@ -175,11 +190,55 @@ def reason(error: Exception) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a window's look, the same for every script that opens one."""
-    parser.add_argument("--dark", action="store_true", help="light on dark")
+    """Add the flags of a window's look and language, the same for every script that opens one."""
+    parser.add_argument(
+        "--dark", action="store_true", default=None, help="light on dark (default: as the system has it)"
+    )
+    parser.add_argument("--light", dest="dark", action="store_false", help="dark on light")
     parser.add_argument(
         "--scale",
         type=float,
         metavar="FACTOR",
         help="size of the window, 0.5 to 4 (default: by the screen's resolution)",
     )
+    parser.add_argument(
+        "--lang", choices=LANGUAGES, default=system_language(), help="language; the system's if it is there"
+    )
+
+
+def options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `Painter` that the flags ask for; what they leave open, the system says."""
+    return {
+        "dark": system_is_dark() if arguments.dark is None else arguments.dark,
+        "scale": arguments.scale,
+        "language": arguments.lang,
+    }
+
+
+def system_language() -> str:
+    """Return the language of the user's system if the window speaks it, else "en"."""
+    variables = ("LC_ALL", "LC_MESSAGES", "LANG")
+    name = next((os.environ[name] for name in variables if os.environ.get(name)), None)
+    language = locale.normalize(name or locale.getlocale()[0] or "en")[:2]  # Windows says Spanish_Spain
+    return language if language in LANGUAGES else "en"
+
+
+def system_is_dark() -> bool:
+    """Return whether the user's system is set to dark; False where that cannot be found out."""
+    if sys.platform == "win32":
+        import winreg
+
+        place = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
+        try:
+            with winreg.OpenKey(winreg.HKEY_CURRENT_USER, place) as key:
+                return not winreg.QueryValueEx(key, "AppsUseLightTheme")[0]
+        except OSError:
+            return False
+    command = ["gsettings", "get", "org.gnome.desktop.interface", "color-scheme"]
+    if sys.platform == "darwin":
+        command = ["defaults", "read", "-g", "AppleInterfaceStyle"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=1)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return "dark" in answer.stdout.lower()

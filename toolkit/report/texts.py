@@ -1,12 +1,12 @@
-"""A language of the report: its words, and how it writes numbers, dates and values.
+"""A language of the report or of the window: its words, and how it writes numbers, dates and values.
 
-`en.yaml` and `es.yaml` hold the texts. A sentence has a key, and is Typst markup that `report.typ` evaluates.
-A word (a table's head, a label in a figure) is its own key, in English. A further language is one more file.
+`en.yaml` and `es.yaml` hold the texts. A sentence has a key. In the report it is Typst markup that
+`report.typ` evaluates; in the window, words in braces are replaced. A word (a table's head, a label in a
+figure) is its own key, in English. A further language is one more file.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,20 @@ class Texts:
     for_figures : the options with which `figures` draws in this language.
     """
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, folder: Path = FOLDER) -> None:
         import yaml
 
-        content = yaml.safe_load((FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the window must not wait for the slow one
+        content = yaml.load((folder / f"{language}.yaml").read_text(encoding="utf-8"), loader)
         self.language = language
         self.sentences: dict[str, str] = content["sentences"]
         self.words: dict[str, str] = content.get("words") or {}
         self.meanings: dict[str, str] = content.get("meanings") or {}
         self.for_figures: dict[str, Any] = {"label": self.word, "language": language}
+
+    def say(self, key: str, **values: object) -> str:
+        """Return a sentence with its words in braces replaced."""
+        return self.sentences[key].format(**values)
 
     def word(self, english: str) -> str:
         """Translate a word."""
@@ -61,6 +66,8 @@ class Texts:
 
     def mean(self, shares: Sequence[float]) -> str:
         """Write the mean of shares in percentage points, from two on with ± their standard deviation."""
+        import statistics  # slow to import, and the window does not need it
+
         spread = statistics.stdev(shares) if len(shares) > 1 else None
         return self.points(statistics.mean(shares), spread) if shares else "–"
 
