@@ -147,6 +147,35 @@ def test_ctrl_c_while_a_script_is_importing_ends_with_130():
     assert process.returncode == 130
 
 
+def test_ctrl_c_during_an_import_waits_until_it_is_done(tmp_path):
+    """NumPy makes an ImportError of a KeyboardInterrupt, and PyTorch aborts."""
+    (tmp_path / "slow.py").write_text(
+        "import time\n"
+        "print('ready', flush=True)\n"
+        "try:\n"
+        "    time.sleep(0.5)\n"
+        "except BaseException:\n"
+        "    raise ImportError from None\n"
+        "print('there', flush=True)\n"
+    )
+    program = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
+        "import time\n"
+        "from toolkit import commandline\n"
+        "def main():\n"
+        "    import slow\n"
+        "    time.sleep(60)\n"
+        "commandline.run(main)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("there\n", "Interrupted.\n")
+    assert process.returncode == 130
+
+
 def test_an_accented_name_on_a_plain_terminal_is_no_error(script):
     done = script(
         "test_softmax.py", "--model", "zéro.safetensors", status=2, PYTHONIOENCODING="ascii", PYTHONUTF8="0"

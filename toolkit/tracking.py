@@ -46,9 +46,9 @@ OLD_NAMES = {
 }
 STATUSES = ("finished", "pruned", "failed", "interrupted")
 WANDB_PROJECT = "digits"  # unless $WANDB_PROJECT names another
-# Seconds that a run waits for Weights & Biases at most, at its start and at its end. Giving up takes 2 to 6
-# seconds more: without a network a run is delayed by less than 20.
-WANDB_INIT_TIMEOUT, WANDB_FINISH_TIMEOUT = 12, 60
+# Seconds that a run waits for Weights & Biases at most, at its start and again at its end. Giving up takes up
+# to 2 more: without a network a run is delayed by at most 20.
+WANDB_TIMEOUT = 8
 
 
 class Run:
@@ -176,6 +176,8 @@ class Run:
                 for name, path in (pictures or {}).items():
                     self.wandb.log({name: wandb.Image(os.fspath(path))})
                 self.wandb.summary.update({"status": status, **files.jsonable(metrics)})
+                if self.wandb.url and not self.quiet:  # offline there is none
+                    print(f"Weights & Biases: sending, for at most {WANDB_TIMEOUT + 2} s ...", flush=True)
                 self.wandb.finish(exit_code=0 if status in ("finished", "pruned") else 1)
         self.wandb = None
 
@@ -193,7 +195,7 @@ class Run:
             _warn("no key is set (run `wandb login`, or set WANDB_API_KEY)")
             return
         if mode == "online" and not self.quiet:
-            print("Weights & Biases: connecting, for at most 20 s ...", flush=True)
+            print(f"Weights & Biases: connecting, for at most {WANDB_TIMEOUT + 2} s ...", flush=True)
         known = self._record.get("wandb", {})
         # Our own line says enough, and error reports only fail once more when it cannot be reached.
         os.environ |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
@@ -212,7 +214,10 @@ class Run:
                 job_type=self.stage,
                 config=self.config,
                 settings=wandb.Settings(
-                    init_timeout=WANDB_INIT_TIMEOUT, finish_timeout=WANDB_FINISH_TIMEOUT, console="off"
+                    init_timeout=WANDB_TIMEOUT,
+                    finish_timeout=WANDB_TIMEOUT,
+                    finish_timeout_raises=True,
+                    console="off",
                 ),
             )
             Run._unreachable = False

@@ -46,11 +46,8 @@ def read_trials(db: str, study: str) -> list[dict[str, Any]]:
 
     Raises InputError when there is no such study, or when the database is damaged.
     """
-    with open_study(db, study) as opened:
-        try:
-            return [record_of(study, trial) for trial in opened.get_trials(deepcopy=False)]
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise InputError(f"the study {study!r} in {shown_url(db)} is damaged: {error}.") from error
+    with open_study(db, study) as opened, _readable(f"the study {study!r} in {shown_url(db)}"):
+        return [_checked(record_of(study, trial)) for trial in opened.get_trials(deepcopy=False)]
 
 
 def read_export(path: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]]:
@@ -59,25 +56,38 @@ def read_export(path: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]]
     Raises InputError when a line of it is no trial.
     """
     studies: dict[str, list[dict[str, Any]]] = {}
-    kinds = {"study": str, "number": int, "state": str, "config": dict, "trial_parameters": dict}
     for number, row in enumerate(files.read_lines(path), start=1):
-        if any(not isinstance(row.get(name), kind) for name, kind in kinds.items()):
-            raise InputError(f"{path} holds no trial in line {number}; pareto.py --json writes such files.")
-        studies.setdefault(row["study"], []).append(current_names(row))
+        try:
+            studies.setdefault(str(row.get("study")), []).append(_checked(current_names(row)))
+        except ValueError:
+            raise InputError(
+                f"{path} holds no trial in line {number}; pareto.py --json writes such files."
+            ) from None
     return studies
+
+
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a trial. Raises ValueError when its entries are of other types, or a metric is no number."""
+    kinds = {"study": str, "number": int, "state": str, "config": dict, "trial_parameters": dict}
+    metrics = [row[name] for name in METRICS if row.get(name) is not None]
+    if not all(isinstance(row.get(name), kind) for name, kind in kinds.items()):
+        raise ValueError("a trial has entries of another type")
+    if not all(type(value) in (int, float) and abs(value) < 1e100 for value in metrics):
+        raise ValueError("a metric of a trial is no number")
+    return row
 
 
 def study_names(db: str) -> list[str]:
     """Return the names of the studies in a database, sorted. Raises InputError when there is no database."""
     url = database_url(db)
-    with _one_sentence(url), _storage(url, create=False) as storage:
+    with _one_sentence(url), _storage(url, create=False) as storage, _readable(url.render_as_string()):
         return sorted(study.study_name for study in storage.get_all_studies())
 
 
 def kind_of(db: str, study: str) -> str:
     """Return the kind of model that a study searches, such as "ann"."""
     with open_study(db, study) as opened:
-        return opened.user_attrs.get("model", study)
+        return str(opened.user_attrs.get("model", study))
 
 
 def trial_config(db: str | None, study: str, number: int) -> dict[str, Any]:
@@ -161,21 +171,35 @@ def open_study(db: str, name: str, *, create: Mapping[str, Any] | None = None) -
     url = database_url(db)
     if not name.isprintable():
         raise InputError("the name of a study must consist of printable characters.")
+    shown = url.render_as_string()
     with _one_sentence(url), _storage(url, create=create is not None) as storage:
-        if create is None:
-            known = sorted(study.study_name for study in storage.get_all_studies())
-            if name not in known:
-                there = f"it holds {', '.join(known) or 'none'}"
-                raise InputError(f"there is no study {name!r} in {url.render_as_string()}; {there}.")
-            yield optuna.load_study(storage=storage, study_name=name)
-            return
-        goals = [METRICS[metric].maximize for metric in create["objectives"]]
-        directions: list[Any] = ["maximize" if goal else "minimize" for goal in goals]
-        study = optuna.create_study(
-            storage=storage, study_name=name, directions=directions, load_if_exists=True
-        )
-        _check_about(study, create)
+        with _readable(f"the study {name!r} in {shown}"):
+            if create is None:
+                known = sorted(study.study_name for study in storage.get_all_studies())
+                if name not in known:
+                    there = f"it holds {', '.join(known) or 'none'}"
+                    raise InputError(f"there is no study {name!r} in {shown}; {there}.")
+                study = optuna.load_study(storage=storage, study_name=name)
+            else:
+                goals = [METRICS[metric].maximize for metric in create["objectives"]]
+                directions: list[Any] = ["maximize" if goal else "minimize" for goal in goals]
+                study = optuna.create_study(
+                    storage=storage, study_name=name, directions=directions, load_if_exists=True
+                )
+                _check_about(study, create)
+            study.get_trials(deepcopy=False)  # what is damaged is found before any work
         yield study
+
+
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Turn what Optuna and our own code raise on damaged records into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError) as error:
+        raise InputError(f"{what} is damaged: {_cause(error)}.") from error
 
 
 def _check_about(study: optuna.Study, about: Mapping[str, Any]) -> None:
@@ -268,7 +292,7 @@ def _storage(url: sqlalchemy.URL, *, create: bool) -> Iterator[optuna.storages.R
         raise InputError(f"cannot open the database {shown}: {_cause(error)}.") from None
     try:
         storage = _open_tables(url.render_as_string(hide_password=False), arguments)
-    except (RuntimeError, AssertionError, LookupError) as error:  # tables of another version, or damaged
+    except (RuntimeError, AssertionError, LookupError, ValueError) as error:  # of another version, or damaged
         raise InputError(f"cannot use the database {shown}: {_cause(error)}.") from error
     if sqlite and create:
         sqlalchemy.event.listen(storage.engine, "connect", _set_up_sqlite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("WANDB_API_KEY", "DISPLAY", "MNIST_DIR"):
     os.environ.pop(name, None)
@@ -25,8 +26,17 @@ for name in ("WANDB_API_KEY", "DISPLAY", "MNIST_DIR"):
 from toolkit import commandline, datasets  # noqa: E402
 from toolkit.files import InputError  # noqa: E402
 
-CPU_SECONDS, WALL_SECONDS, MEGABYTES = 2.0, 60.0, 1000  # of a case, at most
+CPU_SECONDS, WALL_SECONDS, MEGABYTES = 2.0, 120.0, 1000  # of a case, at most
 Case = tuple[str, Callable[[], str]]  # its name, and what runs it: returns "valid" or "refused"
+
+LIBRARIES = (
+    "torch.backends.mps",
+    "torch._dynamo",
+    "sklearn.svm",
+    "scipy.optimize",
+    "matplotlib.figure",
+    "optuna",
+)
 
 
 class OverLimit(BaseException):
@@ -155,18 +165,41 @@ def run_script(main: Callable[..., Any], program: str, *words: object) -> str:
     return "refused"
 
 
+def in_child(action: Callable[[], str]) -> str:
+    """Run an action in a copy of this process, which has all its imports, and return what it returns."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            text = action()
+        except BaseException as error:
+            text = f"{type(error).__name__}: {error}\n{traceback.format_exc()[-600:]}"
+        os.write(writer, text.encode(errors="backslashreplace"))
+        os._exit(0)
+    os.close(writer)
+    try:
+        with open(reader, errors="replace") as pipe:
+            text = pipe.read()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert text in ("valid", "refused"), text or "the process died"
+    return text
+
+
 @contextlib.contextmanager
-def limits() -> Iterator[None]:
+def limits(seconds: float = CPU_SECONDS) -> Iterator[None]:
     """Raise OverLimit in a case that takes too long; after one that took too much memory, AssertionError."""
 
     def stop(number: int, frame: object) -> None:
-        raise OverLimit(f"more than {CPU_SECONDS} s of CPU, or {WALL_SECONDS} s in all")
+        raise OverLimit(f"more than {seconds} s of CPU, or {WALL_SECONDS} s in all")
 
     signal.signal(signal.SIGPROF, stop)
     signal.signal(signal.SIGALRM, stop)
     Path("/proc/self/clear_refs").write_text("5")  # the peak of the memory starts again
     before = _status("VmRSS")
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
     try:
         yield
@@ -188,16 +221,23 @@ def prepare() -> None:
     os.fsync = lambda descriptor: None
 
 
-def run_cases(part: str, cases: Iterable[Case], *, late: str = "") -> list[str]:
+def import_all() -> None:
+    """Import what is slow: an import that is over a limit, or not allowed, would spoil the later cases."""
+    for library in LIBRARIES:
+        importlib.import_module(library)
+
+
+def run_cases(part: str, cases: Iterable[Case], *, late: str = "", seconds: float = CPU_SECONDS) -> list[str]:
     """Run cases, print their counts, and return a line for each that ended wrongly.
 
     `late` names the ending of a case that is over its time, for parts in which work that is asked for begins.
+    `seconds` of CPU are a case's, more where what is valid takes more.
     """
     counts: Counter[str] = Counter()
     faults: dict[str, str] = {}
     for name, case in cases:
         try:
-            with limits():
+            with limits(seconds):
                 ending = case()
         except BaseException as error:
             if isinstance(error, OverLimit) and late:
@@ -208,7 +248,10 @@ def run_cases(part: str, cases: Iterable[Case], *, late: str = "") -> list[str]:
             ending = "FAULTS"
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(frame.filename).name}:{frame.lineno}"
-            faults.setdefault(f"{type(error).__name__} at {where}: {error!s:.300}", name)
+            what = f"{type(error).__name__} at {where}: {error!s:.900}"
+            if what not in faults:  # at once: a long campaign may be stopped
+                print(f"  {name}: {what}".encode("ascii", "backslashreplace").decode(), flush=True)
+            faults.setdefault(what, name)
         counts[ending] += 1
     total = f"{sum(counts.values()):,}"
     print(f"{part:10} {total:>7} cases: " + ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items())))

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from classifier import Classifier
-from toolkit import commandline, datasets, drawings, training
+from toolkit import commandline, datasets, drawings, sweep, training, trials
 
 import harness
 import numpy as np
+import toy_sweep
 from harness import Case
 
 VALUES = [
@@ -47,20 +48,15 @@ SCRIPTS = {
     "capture": ["--output", "set.npz", "--export", "pictures"],
     "toolkit.augment": ["--dataset", "digits", "--limit", "12"],
     "toolkit.datasets": [],
+    **{f"sweep_{kind}": ["--dataset", "digits", "--limit", "12", "--quiet"] for kind in ("ann", "svm")},
+    "pareto": [],
+    "report": ["--dataset", "digits", "--limit", "12", "--results", "none", "--quiet"],
+    "experiments.augmentation": ["--dataset", "digits", "--limit", "12", "--drawn", "set.npz", "--quiet"],
 }
-LIBRARIES = (
-    "torch.backends.mps",
-    "torch._dynamo",
-    "sklearn.svm",
-    "scipy.optimize",
-    "matplotlib.figure",
-    "optuna",
-)
 SHORTER = {
     "train_softmax": ["--epochs", "1"],
     "train_ann": ["--epochs", "1", "--conv-channels", "2", "--hidden", "3"],
 }
-ELSEWHERE = ("--from-trial", "--study", "--db")  # the sweeps read these
 
 
 def parser_of(main: Callable[..., Any]) -> argparse.ArgumentParser:
@@ -84,8 +80,7 @@ def parser_of(main: Callable[..., Any]) -> argparse.ArgumentParser:
 
 def prepare(folder: Path) -> None:
     """Put a picture and a set of drawings into the folder that scripts run in."""
-    for library in LIBRARIES:  # an import that is over a limit, or not allowed, would spoil the later cases
-        importlib.import_module(library)
+    harness.import_all()
     from PIL import Image, ImageDraw
 
     picture = Image.new("L", (60, 80), 255)
@@ -102,6 +97,9 @@ def prepare(folder: Path) -> None:
 def run(folder: Path, count: int | None) -> list[str]:
     prepare(folder)
     training.ROOT = folder  # where an empty --output leads
+    sweep.work(toy_sweep.SEARCH, sweep.Settings(trials=2, quiet=True))  # for pareto.py and --from-trial
+    sweep._supervise = lambda search, settings: None  # no worker processes
+    trials.ATTEMPTS = 2
     cases = list(option_cases())
     if count is not None and count < len(cases):
         chosen = np.random.default_rng(0).permutation(len(cases))[:count]
@@ -112,17 +110,22 @@ def run(folder: Path, count: int | None) -> list[str]:
 
 def option_cases() -> Iterator[Case]:
     """Yield every option of every script with every value, and without one."""
+    folders = ("", "toolkit", "experiments")
+    paths = [path for folder in folders for path in (harness.ROOT / folder).glob("*.py")]
+    scripts = [path for path in paths if "commandline.run(main)" in path.read_text()]
+    names = {".".join(path.relative_to(harness.ROOT).with_suffix("").parts) for path in scripts}
+    assert names == set(SCRIPTS), f"options of {names ^ set(SCRIPTS)} are not tried"
     for script, base in SCRIPTS.items():
         main = importlib.import_module(script).main
         base = base + SHORTER.get(script, [])
-        program = script.replace("toolkit.", "") + ".py"
+        program = script.rpartition(".")[2] + ".py"
 
         def case(*words: str, main: Callable[..., Any] = main, program: str = program) -> Callable[[], str]:
             return lambda: harness.run_script(main, program, *words)
 
         for action in parser_of(main)._actions:
             flags = action.option_strings[-1:]
-            if action.nargs == 0 or set(flags) & {*ELSEWHERE, "--help"}:
+            if action.nargs == 0 or "--help" in flags:
                 continue
             yield f"{script} {' '.join(flags)}", case(*base, *flags)
             for value in (*VALUES, MANY):
