@@ -46,6 +46,8 @@ def command(kind: str, trained_on: dict[str, Any]) -> str:
     values, defaults = config.read(trained_on["config"]).values(), config().values()
     words = [f"python train_{kind}.py"]
     for name, value in values.items():
+        if name in ("jobs", "device"):  # where it was trained changes nothing
+            continue
         flag = name.replace("_", "-")
         if value != defaults[name] and isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
