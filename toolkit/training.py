@@ -286,8 +286,8 @@ def save(
         "unsure_by": unsure_by,
         "versions": versions("numpy", "torch", "scikit-learn"),
     }
+    classifier.save(job.output)  # before the plots, which take longer
     run.finish(classifier.metrics, pictures=_plot(run, classifier.name, metrics))
-    classifier.save(job.output)
     if not job.quiet:
         _say(job, data, run, classifier)
 
