@@ -116,7 +116,7 @@ def test_the_fourth_classifier_is_in_the_window(changed, knn):
         "        print(card.name, card.state, card.digit, flush=True)\n"
         "        painter.close()\n"
         "def draw(painter):\n"
-        "    if painter._side < 50:  # not laid out yet\n"
+        "    if painter.canvas.winfo_width() < 50:  # not laid out yet\n"
         "        return painter.root.after(10, draw, painter)\n"
         "    painter.drawing.press(250, 100, 20)\n"
         "    painter.drawing.move(250, 400)\n"

@@ -111,7 +111,7 @@ def damage_recording(content: bytes, rng: np.random.Generator) -> bytes:
 
 def read_recording(path: Path) -> None:
     """Read a set as test_*.py and capture.py do."""
-    drawn = drawings.load_drawn(path, part="all")
+    drawn = drawings.load_drawn(path)
     check_images(drawn.images, drawn.labels)
     try:
         captured = capture.load_set(path)

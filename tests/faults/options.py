@@ -44,6 +44,7 @@ SCRIPTS = {
         f"test_{kind}": ["--dataset", "digits", "--limit", "12", "--quiet"]
         for kind in ("softmax", "ann", "svm")
     },
+    "train_detector": ["--dataset", "digits", "--limit", "12", "--quiet", "--drawings", "set.npz"],
     "predict": ["picture.png"],
     "capture": ["--output", "set.npz", "--export", "pictures"],
     "toolkit.augment": ["--dataset", "digits", "--limit", "12"],
