@@ -205,9 +205,7 @@ class SVM(Classifier):
         self.temperature *= temperature
 
     def arrays(self) -> dict[str, np.ndarray]:
-        used = self.coefficients != 0
-        # A digit whose pairs hold all of a support vector's coefficients.
-        digits = np.stack([used[:, pairs].sum(axis=1) for pairs in PAIRS_OF], axis=1).argmax(axis=1)
+        digits = self.support_digits()
         return {
             "support_vectors": self.support_vectors.astype(self._stored, copy=False),
             "support_digits": digits.astype(np.uint8),

@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import predict
 from classifier import InputError
 from digitpainter import Painter
-from toolkit import commandline
+from toolkit import commandline, handwriting
 from toolkit.drawings import find, load_drawings
+from toolkit.framing import interpolated, travelled
 from toolkit.painting import BOX
 
 if TYPE_CHECKING:
@@ -39,17 +39,14 @@ MOST = 1_000_000  # bytes
 
 def enlarged(strokes: list[np.ndarray]) -> list[np.ndarray]:
     """Return a digit's strokes in the middle of the box, its longer side `SIZE` of the box."""
-    everything = np.concatenate(strokes).astype(float)
-    low, high = everything.min(axis=0), everything.max(axis=0)
-    factor = SIZE * BOX / max((high - low).max(), 1)
-    return [(stroke - (low + high) / 2) * factor + BOX / 2 for stroke in strokes]
+    return [(SIZE * stroke + 0.5) * BOX for stroke in handwriting.resized(strokes)]
 
 
 def evenly(stroke: np.ndarray, step: float) -> np.ndarray:
     """Return points (k, 2) along a stroke, `step` apart, with its first and last."""
-    travelled = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(stroke, axis=0).T))])
-    places = np.linspace(0, travelled[-1], max(2, round(travelled[-1] / step) + 1))
-    return np.stack([np.interp(places, travelled, stroke[:, axis]) for axis in (0, 1)], axis=1)
+    distances = travelled(stroke)
+    places = np.linspace(0, distances[-1], max(2, round(distances[-1] / step) + 1))
+    return interpolated(places, distances, stroke)
 
 
 def picture(painter: Painter) -> Image.Image:
@@ -117,10 +114,7 @@ def main(argv: list[str] | None = None) -> None:
         chosen.append(recorded.strokes[int(np.flatnonzero(own)[0])])
 
     painter = Painter(dark=arguments.dark, scale=None)
-    for kind, name in predict.CLASSIFIERS.items():
-        painter.register(
-            name, partial(predict.load, kind), source=predict.source(kind), command=predict.command(kind)
-        )
+    predict.register(painter)
     frames = [(picture(painter), HELD // 2)]
     for strokes in chosen:
         painter.clear()

@@ -27,35 +27,11 @@ import chromium
 import numpy as np
 import pytest
 from chromium import Tab
+from fakes import Fake
 
 pytestmark = pytest.mark.server
 
 SEVEN = [[[100, 100], [250, 100], [400, 110], [300, 250], [220, 420]]]  # one stroke
-
-
-class Fake(Classifier):
-    """Answers 1 for what is taller than wide and 0 otherwise; counts how many are asked at once."""
-
-    kind, name = "fake", "Fake"
-
-    def __init__(self, sure: float = 0.9, unsure_below: float | None = None) -> None:
-        super().__init__()
-        self.sure, self.seen = sure, []
-        if unsure_below is not None:
-            self.metrics["unsure_below"] = unsure_below
-
-    def probabilities(self, images):
-        self.seen.append(images[0])
-        high, wide = (np.count_nonzero(images[0].any(axis=axis)) for axis in (1, 0))
-        answer = np.full((len(images), 10), (1 - self.sure) / 9, dtype=np.float32)
-        answer[:, int(high > wide)] = self.sure
-        return answer
-
-    def arrays(self):
-        return {}
-
-    def set_arrays(self, arrays):
-        pass
 
 
 class TallIsADigit:

@@ -129,6 +129,16 @@ def test_a_database_s_password_is_not_recorded(monkeypatch):
     assert command == "train_ann.py --db postgresql://user:***@host:5432/name --data C:/a@b http://a"
 
 
+def after_ctrl_c(program: str) -> tuple[str, str, int]:
+    """Press Ctrl-C once a program is ready. Return what it prints from then on, its errors and its status."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    return (*process.communicate(timeout=60), process.returncode)
+
+
 def test_ctrl_c_while_a_script_is_importing_ends_with_130():
     """As far as our own code goes: before it, only the interpreter starts."""
     program = (
@@ -138,13 +148,7 @@ def test_ctrl_c_while_a_script_is_importing_ends_with_130():
         "print('ready', flush=True)\n"
         "time.sleep(60)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[1] == "Interrupted.\n"
-    assert process.returncode == 130
+    assert after_ctrl_c(program) == ("", "Interrupted.\n", 130)
 
 
 def test_ctrl_c_during_an_import_waits_until_it_is_done(tmp_path):
@@ -167,13 +171,7 @@ def test_ctrl_c_during_an_import_waits_until_it_is_done(tmp_path):
         "    time.sleep(60)\n"
         "commandline.run(main)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30) == ("there\n", "Interrupted.\n")
-    assert process.returncode == 130
+    assert after_ctrl_c(program) == ("there\n", "Interrupted.\n", 130)
 
 
 def test_an_accented_name_on_a_plain_terminal_is_no_error(script):

@@ -220,13 +220,32 @@ def _without_frame(grey: np.ndarray) -> np.ndarray:
     return grey[place][margin:-margin, margin:-margin]
 
 
+def travelled(line: np.ndarray) -> np.ndarray:
+    """Return how far the pen has come at each point of a stroke (k, 2), float (k,), 0 at the first."""
+    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+
+
+def interpolated(places: np.ndarray, distances: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Return the points (n, 2) of a stroke (k, 2) at some places, of what its points have `travelled`."""
+    return np.column_stack([np.interp(places, distances, line[:, axis]) for axis in (0, 1)])
+
+
+def pieces(starts: np.ndarray, along: np.ndarray, longest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cut straight pieces, from starts (s, 2) along (s, 2), into equal ones that are no longer than that."""
+    parts = np.maximum(np.ceil(np.hypot(*along.T) / longest), 1).astype(int)
+    if parts.max() == 1:
+        return starts, along
+    along = np.repeat(along / parts[:, None], parts, axis=0)
+    before = np.arange(len(along)) - np.repeat(np.cumsum(parts) - parts, parts)
+    return np.repeat(starts, parts, axis=0) + along * before[:, None], along
+
+
 def _segments(lines: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return start and end points (s, 2) of the straight pieces; a dot is a piece without length."""
     starts, ends = [], []
     for line in lines:
         # Steps far below a pixel change nothing, and who draws slowly makes thousands of them.
-        travelled = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
-        _, kept = np.unique(np.floor(travelled / 0.2), return_index=True)
+        _, kept = np.unique(np.floor(travelled(line) / 0.2), return_index=True)
         line = line[np.union1d(kept, [len(line) - 1])]
         starts.append(line[:-1] if len(line) > 1 else line)
         ends.append(line[1:] if len(line) > 1 else line)
@@ -236,10 +255,7 @@ def _segments(lines: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def _ink(starts: np.ndarray, ends: np.ndarray, pen: float) -> np.ndarray:
     """Return the ink, (28, 28), 0 to 1, of a round pen along the pieces; its edge fades over one pixel."""
     # Cut into short pieces, each reaches only a few pixels: what is drawn stays cheap while it grows.
-    parts = np.maximum(np.ceil(np.hypot(*(ends - starts).T)), 1).astype(int)
-    along = np.repeat((ends - starts) / parts[:, None], parts, axis=0)
-    before = np.arange(len(along)) - np.repeat(np.cumsum(parts) - parts, parts)
-    starts = np.repeat(starts, parts, axis=0) + along * before[:, None]
+    starts, along = pieces(starts, ends - starts, 1)
     reach = pen / 2 + 0.5
     first = np.ceil(np.minimum(starts, starts + along) - reach - 0.5).astype(int)
     column, row = (first[:, axis, None] + np.arange(int(2 * reach) + 2) for axis in (0, 1))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from toolkit.drawings import Drawings, framed
-from toolkit.framing import frame_strokes
+from toolkit.framing import frame_strokes, interpolated, travelled
 
 import numpy as np
 
@@ -93,8 +93,7 @@ def vary(strokes: list[np.ndarray], digit: int, rng: np.random.Generator) -> Lin
     -------
     Strokes, float (k, 2) each, in a box whose longer side is about 1.
     """
-    low, high = _box(strokes)
-    lines = [(np.asarray(line, float) - (low + high) / 2) / max(*(high - low), 1e-6) for line in strokes]
+    lines = resized(strokes)
     for style in STYLES.values():
         if style.digit == digit and rng.random() < style.probability:
             lines = style.write(lines, rng)
@@ -115,6 +114,12 @@ def variants(drawings: Drawings, rng: np.random.Generator) -> np.ndarray:
     return framed(drawings, frame)
 
 
+def resized(strokes: list[np.ndarray]) -> Lines:
+    """Move and resize a drawing so that the longer side of its box is 1, and its middle 0, 0."""
+    low, high = _box(strokes)
+    return [(np.asarray(line, float) - (low + high) / 2) / max(*(high - low), 1e-6) for line in strokes]
+
+
 def _box(lines: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the upper left and the lower right corner of all points."""
     points = np.concatenate(lines)
@@ -129,10 +134,10 @@ def _ends(lines: Lines) -> tuple[np.ndarray, np.ndarray]:
 
 def _cut(line: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Let a stroke start late and end early; it keeps points at even distances."""
-    travelled = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    distances = travelled(line)
     start, end = rng.uniform(0, CUT), 1 - rng.uniform(0, CUT)
-    places = np.linspace(start, end, max(2, int(travelled[-1] * 20))) * travelled[-1]
-    return np.column_stack([np.interp(places, travelled, line[:, axis]) for axis in (0, 1)])
+    places = np.linspace(start, end, max(2, int(distances[-1] * 20))) * distances[-1]
+    return interpolated(places, distances, line)
 
 
 def _wobble(line: np.ndarray, rng: np.random.Generator) -> np.ndarray:

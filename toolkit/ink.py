@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from toolkit.framing import pieces
+
 import numpy as np
 
 SPACING = 1.5  # pixels between two points of the curve: closer ones only show the grid of the screen
@@ -146,13 +148,8 @@ def _render(paper: np.ndarray, line: Sequence[tuple[float, float]], radius: floa
     if not line:
         return []
     points = np.array(line if len(line) > 1 else [*line, *line], dtype=np.float32)
-    starts, along = points[:-1], np.diff(points, axis=0)
     # Pieces no longer than the pen is wide lie in windows of the same size, which are computed together.
-    parts = np.maximum(np.ceil(np.hypot(*along.T) / max(2 * radius, 4)), 1).astype(int)
-    if parts.max() > 1:
-        along = np.repeat(along / parts[:, None], parts, axis=0)
-        before = np.arange(len(along)) - np.repeat(np.cumsum(parts) - parts, parts)
-        starts = np.repeat(starts, parts, axis=0) + along * before[:, None]
+    starts, along = pieces(points[:-1], np.diff(points, axis=0), max(2 * radius, 4))
     reach, side = radius + 0.5, len(paper)
     corners = np.floor(np.minimum(starts, starts + along) - reach).astype(int)
     size = int(np.abs(along).max() + 2 * reach) + 2

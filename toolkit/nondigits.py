@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from toolkit import handwriting
 from toolkit.drawings import Drawings
-from toolkit.framing import SIDE, frame_picture, frame_strokes
+from toolkit.framing import SIDE, frame_picture, frame_strokes, interpolated, travelled
 
 import numpy as np
 
@@ -59,13 +59,7 @@ UNSEEN_LETTERS = {
 def _choose(recorded: Recorded, rng: np.random.Generator, digits: Sequence[int]) -> Strokes:
     """Pick a drawing of one of some digits: its longer side is 1, its middle at (0, 0)."""
     drawings = recorded[digits[int(rng.integers(len(digits)))]]
-    return _resized([np.asarray(stroke, float) for stroke in drawings[int(rng.integers(len(drawings)))]])
-
-
-def _resized(strokes: Strokes) -> Strokes:
-    points = np.concatenate(strokes)
-    low, high = points.min(axis=0), points.max(axis=0)
-    return [(stroke - (low + high) / 2) / max((high - low).max(), 1e-6) for stroke in strokes]
+    return handwriting.resized(drawings[int(rng.integers(len(drawings)))])
 
 
 def _mapped(strokes: Strokes, matrix: Sequence[Sequence[float]]) -> Strokes:
@@ -78,12 +72,11 @@ def _by_hand(strokes: Strokes, rng: np.random.Generator, *, tilt: float = 8) -> 
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shape = turn @ [[np.exp(rng.normal(0, 0.2)), rng.normal(0, 0.12)], [0, np.exp(rng.normal(0, 0.1))]]
     drawn = []
-    for stroke in _resized(strokes):
+    for stroke in handwriting.resized(strokes):
         corners = stroke + rng.normal(0, 0.03, stroke.shape)
-        travelled = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
-        place = np.linspace(0, travelled[-1], max(30, len(stroke)))
-        points = np.stack([np.interp(place, travelled, corners[:, axis]) for axis in (0, 1)], axis=1)
-        drawn.append((points + _curve(rng, len(points), 3) * 0.03 * np.clip(travelled[-1], 0.2, 1)) @ shape.T)
+        distances = travelled(corners)
+        points = interpolated(np.linspace(0, distances[-1], max(30, len(stroke))), distances, corners)
+        drawn.append((points + _curve(rng, len(points), 3) * 0.03 * np.clip(distances[-1], 0.2, 1)) @ shape.T)
     return drawn
 
 

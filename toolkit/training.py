@@ -319,7 +319,7 @@ def _certainty(
     that it was trained on must do, on which it looks too sure.
     """
     if job.final and (twin := _twin(job, classifier)):
-        if classifier.scores(data.train.images[:1]) is not None:
+        if twin["temperature"] != 1:  # as it is for a classifier without scores
             classifier.divide_scores(twin["temperature"])
         return twin, "the same training without --final"
     watched = data.drawn or data.validation or data.train
