@@ -1,19 +1,24 @@
 """The best trials of sweeps: those that no other trial beats in every objective (the Pareto front).
 
-    python pareto.py                             # precision against recall, all studies in studies.db
+    python pareto.py                             # precision against recall first, all studies in studies.db
     python pareto.py --study ann --objectives accuracy latency
+    python pareto.py --html front.html           # a page: point at a trial, click it to copy its command
     python pareto.py --csv trials.csv            # every trial with all that was recorded, for a spreadsheet
     python pareto.py --json trials.jsonl         # the same for programs: report.py reads it
 
-Prints the configurations on each study's front and its hypervolume; the plot shows all trials, and the
-region of the front large.
+Prints the configurations on each study's front. The plot shows the region of the fronts;
+without --objectives it also shows accuracy against time, size and accuracy on drawings. Where there is no
+studies.db, the trials are those that come with the toolkit (results/).
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
+import itertools
 import math
+import shlex
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -98,6 +103,15 @@ def _volume(points: np.ndarray, corner: np.ndarray) -> float:
     return float(sum(width * _volume(others, corner[1:]) for width, others in slices))
 
 
+# What the plot shows unless --objectives names something else; the first pair is that of the table.
+PAIRS = (
+    ("macro_precision", "macro_recall"),
+    ("accuracy", "latency"),
+    ("accuracy", "size"),
+    ("accuracy", "drawn_accuracy"),
+)
+
+
 class Front:
     """The trials of one study, and which of them are on its front.
 
@@ -170,7 +184,7 @@ def write_csv(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
             prefix = {"trial_parameters": "parameter", "versions": "version"}.get(key, key)
             if isinstance(value, dict):
                 flat |= {f"{prefix}.{name}": entry for name, entry in value.items()}
-            else:
+            elif key not in ("confusion", "history"):  # tables of their own; --json writes them
                 flat[key] = value
         flat_rows.append({_cell(name): _cell(value) for name, value in flat.items()})
     first = ["study", "number", "state", "reason", "started", "ended", *METRICS]
@@ -188,10 +202,12 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
-def read_fronts(db: str, names: Sequence[str], objectives: Sequence[str]) -> list[Front]:
+def read_fronts(db: str | None, names: Sequence[str], objectives: Sequence[str]) -> list[Front]:
     """Return the front of each study (all of them when none is named), and print what it leaves out."""
     fronts = []
     for name in dict.fromkeys(names or trials.study_names(db)):
+        if path := trials.shipped(db, name):
+            print(f"{name}: the trials that come with the toolkit, {commandline.shown(path)}")
         front = Front(name, trials.read_trials(db, name), objectives)
         fronts.append(front)
         if left_out := front.count("finished") - len(front.finished):
@@ -205,6 +221,10 @@ def read_fronts(db: str, names: Sequence[str], objectives: Sequence[str]) -> lis
 
 def print_hypervolumes(fronts: Sequence[Front], objectives: Sequence[str]) -> None:
     """Print the hypervolume of each front, and its share of the box between the worst and the best values."""
+    print(
+        "\nThe hypervolume is the area or volume between a front and the reference point: the worst value of "
+        "each objective among all finished trials. The larger, the better the front."
+    )
     everything = np.concatenate([front.values for front in fronts])
     maximize = [METRICS[name].maximize for name in objectives]
     lowest, highest = everything.min(axis=0), everything.max(axis=0)
@@ -219,20 +239,56 @@ def print_hypervolumes(fronts: Sequence[Front], objectives: Sequence[str]) -> No
         print(f"Hypervolume of {front.name}: {volume:.4g}{share} (reference point: {shown})")
 
 
-def next_command(fronts: Sequence[Front], objective: str, db: str) -> str:
+def next_command(fronts: Sequence[Front], objective: str, db: str | None) -> str:
     """Return the command that trains the trial that is the best in one objective."""
     firsts = [(front.name, front.best_first(objective)[0]) for front in fronts if front.finished]
     choose = max if METRICS[objective].maximize else min
     name, trial = choose(firsts, key=lambda first: first[1][objective])
-    kind = trials.kind_of(db, name)
-    study = "" if name == kind else f" --study {name}"
-    return f"python train_{kind}.py --from-trial {trial['number']} --final{study}{trials.database_flag(db)}"
+    return train_command(name, trial["number"], db)
+
+
+def train_command(study: str, number: int, db: str | None) -> str:
+    """Return the command that trains a trial's configuration on all images."""
+    kind = trials.kind_of(db, study)
+    flags = ("" if study == kind else f" --study {shlex.quote(study)}") + trials.database_flag(db)
+    return f"python train_{kind}.py --from-trial {number} --final{flags}"
+
+
+Panels = dict[tuple[str, str], list[Front]]
+
+
+def panels_of(fronts: Sequence[Front], pairs: Iterable[tuple[str, str]]) -> Panels:
+    """Return the fronts of each pair of metrics, of studies where a finished trial has both."""
+    panels: Panels = {}
+    for pair in pairs:
+        own = [Front(front.name, front.trials, pair) for front in fronts]
+        if own := [front for front in own if front.finished]:
+            panels[pair] = own
+    return panels
+
+
+def draw(fronts: Sequence[Front], panels: Panels, arguments: argparse.Namespace) -> None:
+    """Write the plot and the page that the command line asks for."""
+    from toolkit import figures, frontpage
+
+    studies = " and ".join(front.name for front in fronts)
+    figure = figures.front_panels(panels, f"Pareto fronts of {studies}, on the validation split")
+    figures.save(figure, arguments.output)
+    print(f"\nPlot: {arguments.output}")
+    if arguments.html:
+        commands = {front.name: train_command(front.name, 0, arguments.db) for front in fronts}
+        frontpage.write(arguments.html, figure, panels, commands)
+        print(f"Page: {arguments.html}")
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = commandline.Parser(__doc__)
     add = parser.add_argument
-    add("--db", default=trials.DEFAULT_DB, metavar="URL", help="database of the studies")
+    add(
+        "--db",
+        metavar="URL",
+        help="database of the studies (default: sqlite:///studies.db, else the trials in results/)",
+    )
     add("--study", action="append", metavar="NAME", help="a study; may be given several times (default: all)")
     add(
         "--objectives",
@@ -244,8 +300,14 @@ def main(argv: list[str] | None = None) -> None:
     add("--csv", metavar="FILE", help="write every trial with all that was recorded, for a spreadsheet")
     add("--json", metavar="FILE", help="write every trial as a line of JSON")
     add("--output", default="pareto.png", metavar="FILE", help="the plot")
+    add(
+        "--html",
+        metavar="FILE",
+        help="write the plot as a page, too, with each trial's configuration and command",
+    )
+    add("--verbose", action="store_true", help="print the hypervolume of each front, too")
     arguments = parser.parse_args(argv)
-    names = arguments.objectives or ["macro_precision", "macro_recall"]
+    names = arguments.objectives or PAIRS[0]
     objectives = [part for name in names for part in name.split(",") if part]
     if len(set(objectives)) < 2:
         raise InputError("a front needs two different objectives or more.")
@@ -262,13 +324,11 @@ def main(argv: list[str] | None = None) -> None:
     if not any(front.finished for front in fronts):
         studies = ", ".join(front.name for front in fronts)
         raise InputError(f"no trial of {studies} has finished with a value of each objective yet.")
-    print(table(fronts, objectives), end="\n\n")
-    print_hypervolumes(fronts, objectives)
-
-    from toolkit import figures
-
-    figures.save(figures.fronts(fronts, objectives), arguments.output)
-    print(f"Plot: {arguments.output}")
+    print(table(fronts, objectives))
+    if arguments.verbose:
+        print_hypervolumes(fronts, objectives)
+    panels = panels_of(fronts, itertools.combinations(objectives, 2) if arguments.objectives else PAIRS)
+    draw(fronts, panels, arguments)
     print(f"Next: {next_command(fronts, objectives[0], arguments.db)}")
 
 

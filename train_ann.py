@@ -105,7 +105,9 @@ def train(
                 loss, accuracy = _measure(model, part, bfloat16)
                 measured |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         elapsed += time.perf_counter() - started
-        run.log(epoch, {**measured, "learning_rate": optimizer.param_groups[0]["lr"], "seconds": elapsed})
+        run.log(
+            epoch, {**measured, "learning_rate": optimizer.param_groups[0]["lr"], "seconds": elapsed}, model
+        )
         checkpoint.write(_state(network, optimizer), epoch, elapsed)
 
     network.to("cpu").to(memory_format=torch.contiguous_format).eval()

@@ -118,15 +118,22 @@ def test_every_augmentation_has_random_numbers_of_its_own(batch):
 
 def test_a_blot_fills_loops_and_leaves_bays_open():
     box = torch.zeros(40, 1, 28, 28)
-    box[:, :, 9:19, 9:18] = 1
+    box[:, :, 7:21, 7:20] = 1
     box[:, :, 12:16, 12:15] = 0
     loop, bay = box.clone(), box.clone()
     loop[:, :, 12:16, 11:15] = 0
-    bay[:, :, 12:16, 9:15] = 0
+    bay[:, :, 12:16, 7:15] = 0
     filled = augment(loop, generator(), parts=["blot"], strength=5)[:, 0, 13:15, 12:14].mean(dim=(1, 2))
     assert 0.1 < (filled > 0.9).float().mean() < 0.7
     assert ((filled > 0.9) | (filled < 0.1)).all()
-    assert augment(bay, generator(), parts=["blot"], strength=5)[:, 0, 13:15, 9:12].max() < 0.1
+    assert augment(bay, generator(), parts=["blot"], strength=5)[:, 0, 13:15, 7:10].max() < 0.1
+
+
+def test_a_blot_never_makes_a_digit_a_patch_of_ink():
+    ring = torch.zeros(40, 1, 28, 28)
+    ring[:, :, 9:19, 9:18] = 1
+    ring[:, :, 12:16, 11:15] = 0
+    assert augment(ring, generator(), parts=["blot"], strength=5)[:, 0, 13:15, 12:14].max() < 0.1
 
 
 @pytest.mark.parametrize("strength", [-1, float("nan"), float("inf")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -163,7 +164,8 @@ def test_fronts_of_studies_with_odd_names_and_values(tmp_path, objectives):
             for n in range(count)
         ]
         front = pareto.Front(name, trials, objectives)
-        figure = figures.fronts([front], objectives, name)
+        pairs = itertools.combinations(objectives, 2)
+        figure = figures.front_panels(pareto.panels_of([front], pairs), name)
         assert len(figure.axes) >= len(objectives) * (len(objectives) - 1) / 2
         for ending in ("png", "svg"):
             figures.save(figure, tmp_path / f"front.{ending}")
@@ -177,7 +179,7 @@ def test_the_line_of_a_front_joins_the_trials_that_none_beats():
         for n, (a, b) in enumerate(rng.random((60, 2)))
     ]
     front = pareto.Front("ann", trials, ("accuracy", "latency"))
-    (axes,) = figures.fronts([front], ("accuracy", "latency")).axes
+    (axes,) = figures.front_panels({("accuracy", "latency"): [front]}).axes
     (line,) = (line for line in axes.lines if line.get_label().startswith("ann"))
     drawn = {tuple(place) for place in line.get_xydata().tolist()}
     assert drawn == {tuple(values) for values in front.values[front.optimal].tolist()}

@@ -5,19 +5,22 @@ from __future__ import annotations
 import csv
 import importlib
 import math
+import re
 import warnings
 
 import pareto
 from classifier import InputError
 from pareto import hypervolume, is_pareto_optimal
-from toolkit import trials
+from toolkit import figures, trials
 from toolkit.files import ROOT
 
+import chromium
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from matplotlib.text import Text
 
 # Few different values, so that ties and duplicates are the rule; infinities too.
 VALUES = st.sampled_from([-math.inf, -1.5, -0.0, 0.0, 1e-300, 1.0, 1.0 + 2**-52, 2.0, math.inf])
@@ -179,13 +182,77 @@ def test_the_fronts_of_all_studies(db, tmp_path, monkeypatch, capsys):
     assert [row[0] for row in rows] == ["0", "4", "2", "1", "0"]
     assert rows[0][1:5] == ["99.00", "%", "95.00", "%"]
     assert "all: optimizer Adam" in out
+    assert "ypervolume" not in out
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    assert out.endswith(f"Next: python train_ann.py --from-trial 0 --final --db {db}\n")
+
+
+def test_the_hypervolume_is_explained_to_those_who_ask(db, tmp_path, capsys):
+    out = run(capsys, "--db", db, "--verbose", "--output", str(tmp_path / "front.png"))
+    assert "The hypervolume is the area or volume" in out
     assert "reference point: macro_precision 90.00 %, macro_recall 90.00 %" in out.replace(
         "\N{NO-BREAK SPACE}", " "
     )
     volume = 0.09 * 0.05 + 0.07 * 0.02 + 0.05 * 0.02
     assert f"Hypervolume of ann: {volume:.4g}, " in out
-    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
-    assert out.endswith(f"Next: python train_ann.py --from-trial 0 --final --db {db}\n")
+
+
+def figure_of(rows: list[dict], pair: tuple[str, str] = ("macro_precision", "macro_recall")):
+    rows = [{"state": "finished", "trial_parameters": {}, "number": n, **row} for n, row in enumerate(rows)]
+    panels = pareto.panels_of([pareto.Front("ann", rows, pair)], [pair])
+    return figures.front_panels(panels, "a title"), panels
+
+
+def test_the_plot_ends_at_100_percent_and_shows_trials_that_were_stopped():
+    rows = [{"macro_precision": p, "macro_recall": r} for p, r in ((0.98, 0.96), (0.97, 0.99), (0.96, 0.96))]
+    figure, _ = figure_of([*rows, {"state": "pruned", "macro_precision": 0.95, "macro_recall": 0.95}])
+    (axes,) = figure.axes
+    assert axes.get_xlim()[1] == axes.get_ylim()[1] == 1
+    assert axes.get_xlabel() == "macro precision (%)"
+    assert [0.95, 0.95] in [place for line in axes.lines for place in line.get_xydata().tolist()]
+    assert "stopped early, at its last epoch" in [text.get_text() for text in figure.legends[0].texts]
+
+
+def test_labels_of_trials_do_not_overlap_and_equal_trials_share_one():
+    pair = ("macro_precision", "macro_recall")
+    close = [{pair[0]: 0.99 + n / 1e4, pair[1]: 0.99 - n / 1e4} for n in range(8)]
+    figure, _ = figure_of([*close, close[3]])
+    figure.draw_without_rendering()
+    texts = [text for text in figure.axes[0].texts if text.get_text()]
+    assert sorted(text.get_text() for text in texts) == ["0", "1", "2", "3, 8", "4", "5", "6", "7"]
+    frames = [Text.get_window_extent(text) for text in texts]  # without the lines to their points
+    for index, frame in enumerate(frames):
+        assert not any(frame.overlaps(other) for other in frames[:index])
+
+
+@pytest.mark.skipif(chromium.find() is None, reason="needs Chromium")
+def test_the_page_says_what_a_trial_is_and_copies_its_command(db, tmp_path, capsys):
+    page = tmp_path / "front.html"
+    out = run(capsys, "--db", db, "--html", str(page), "--output", str(tmp_path / "front.png"))
+    assert f"Page: {page}" in out
+    tab = chromium.Tab(tmp_path / "profile", 900, 900)
+    try:
+        tab("Page.navigate", url=page.as_uri())
+        tab.until("document.querySelectorAll('.trial').length > 5")
+        name = "ann, trial 0; ann, trial 4"
+        find = f"[...document.querySelectorAll('.trial')].find(b => b.ariaLabel == '{name}')"
+        x, y = tab.evaluate(f"(({{x, y}}) => [x + 7, y + 7])({find}.getBoundingClientRect())")
+        tab("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        tab.until("!document.getElementById('about').hidden")
+        told = tab.evaluate("document.getElementById('about').innerText")
+        assert "ann, trial 0, on the front" in told
+        assert "macro precision 99.00" in told
+        assert "learning_rate 0.001" in told
+        for number in (0, 4, 0):  # they lie at the same place
+            for kind in ("mousePressed", "mouseReleased"):
+                tab("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            command = f"python train_ann.py --from-trial {number} --final --db {db}"
+            tab.until(f"document.getElementById('said').textContent == 'Copied: {command}'")
+        assert tab.complaints() == []
+        asked = [e["params"]["request"]["url"] for e in tab.events if "request" in e.get("params", {})]
+        assert set(asked) == {page.as_uri()}  # it needs no network
+    finally:
+        tab.close()
 
 
 def test_one_study_and_other_objectives(db, tmp_path, capsys):
@@ -275,8 +342,44 @@ def test_what_cannot_be_shown_is_said(db, words, says):
         pareto.main(["--db", db, *words])
 
 
-def test_without_a_database_it_says_who_makes_one(script):
-    assert (
-        "there is no database studies.db; sweep_ann.py and sweep_svm.py make one"
-        in script("pareto.py", status=2).stderr
-    )
+def test_a_database_that_is_not_there_is_said_with_who_makes_one(script):
+    for words in (["--db", "sqlite:///studies.db"], ["--study", "mine"]):
+        assert (
+            "there is no database studies.db; sweep_ann.py and sweep_svm.py make one"
+            in script("pareto.py", *words, status=2).stderr
+        )
+
+
+# The trials that come with the toolkit
+
+
+def test_they_are_shown_where_there_is_no_database(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out = run(capsys)
+    for kind in ("ann", "svm"):
+        assert f"{kind}: the trials that come with the toolkit, results/{kind}_trials.jsonl" in out
+    (number,) = re.findall(r"\nNext: python train_(?:ann|svm)\.py --from-trial (\d+) --final\n$", out)
+    kind = "ann" if "train_ann.py" in out else "svm"
+    assert trials.trial_config(None, kind, int(number))
+    assert not (tmp_path / "studies.db").exists()
+
+
+def test_the_users_own_trials_go_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fill(trials.DEFAULT_DB, "ann", [{"macro_precision": 0.5, "macro_recall": 0.5}])
+    out = run(capsys)
+    assert "ann: 1 of 1 trials on the front" in out
+    assert "come with" not in out
+    assert "svm" not in out
+    # A study that is not theirs is there all the same, by its name.
+    out = run(capsys, "--study", "svm")
+    assert "svm: the trials that come with the toolkit" in out
+    assert trials.trial_config(None, "ann", 0)["hidden"] == [16]
+    with pytest.raises(InputError, match="there is no trial 1 in study 'ann'"):
+        trials.trial_config(None, "ann", 1)
+
+
+@pytest.mark.parametrize("path", ["README.md", "pareto.py", "sweep_ann.py", "sweep_svm.py"])
+def test_a_trial_that_the_texts_name_is_a_finished_one_of_these(path):
+    for kind, number in re.findall(r"train_(\w+)\.py --from-trial (\d+)", (ROOT / path).read_text()):
+        assert trials.trial_config(None, kind, int(number))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import io
+import math
 import os
 import random
 import signal
@@ -14,7 +16,7 @@ import time
 from pathlib import Path
 
 from classifier import InputError
-from toolkit import search, sweep, trials
+from toolkit import search, sweep, trials, worker
 from toolkit.drawings import Drawings, save_drawings
 from toolkit.metrics import evaluate, flat
 from toolkit.search import GRID_POINTS, draw, first_trial, read_space
@@ -200,7 +202,7 @@ def test_the_toy_s_metrics_are_those_of_its_answers():
     metrics = evaluate(images.labels, model.predict_proba(images.images))
     assert metrics.pop("accuracy") == 0.1
     wanted = flat(toy_sweep.MEASURED)
-    assert metrics["confusion"] == toy_sweep.MEASURED["confusion"]
+    assert metrics.pop("confusion") == wanted.pop("confusion")
     assert flat(metrics) == pytest.approx(wanted)
 
 
@@ -238,6 +240,23 @@ def test_a_trial_s_record_is_complete(db, capsys):
         assert {"python", "numpy", "torch"} <= set(record["versions"])
         assert record["config"] == {"epochs": 4, "gamma": 1.0, **record["trial_parameters"]}
         assert ("gamma" in record["trial_parameters"]) == (record["config"]["kernel"] == "curved")
+        assert record["confusion"] == toy_sweep.MEASURED["confusion"]
+        assert [epoch["epoch"] for epoch in record["history"]] == [1, 2, 3, 4]
+        assert record["history"][-1]["train_loss"] == pytest.approx(record["loss"], rel=1e-4)
+        assert record["history"][-1]["val_accuracy"] == pytest.approx(record["accuracy"], rel=1e-4)
+        assert record["images"] == 20
+        assert record["command"]
+
+
+def test_an_epoch_that_is_not_finite_can_be_kept_and_read_back(db):
+    def diverging(*arguments, run, **keywords):
+        run.log(1, {"train_loss": math.nan, "val_loss": 1 / 3})
+        raise ValueError("the loss is not finite")
+
+    work(db, search=dataclasses.replace(SEARCH, train=diverging), trials=1, pruner="none")
+    (epoch,) = records(db)[0]["history"]
+    assert math.isnan(epoch["train_loss"])
+    assert epoch["val_loss"] == 0.33333
 
 
 def test_trials_that_are_there_count_towards_the_total(db):
@@ -269,6 +288,11 @@ def test_hopeless_trials_are_stopped_and_say_so(db, pruner, capsys):
     assert len(pruned) >= 3
     assert all(record["epochs"] < 4 and record["loss"] > 0 and "config" in record for record in pruned)
     assert min(record["loss"] for record in finished) < min(record["loss"] for record in pruned)
+    for record in pruned:  # measured where they stopped, as the finished ones are at their end
+        assert len(record["history"]) == record["epochs"]
+        assert record["confusion"] == toy_sweep.MEASURED["confusion"]
+        assert record["macro_precision"] == pytest.approx(0.01)
+        assert record["recall_0"] == 1
     out = capsys.readouterr().out
     assert f"trial {pruned[0]['number']} pruned: loss" in out
     assert out.count(" pruned: ") == len(pruned)
@@ -393,6 +417,8 @@ def test_a_full_disk_ends_a_sweep_of_two_workers_with_one_sentence(script, db, t
         f"UPDATE trial_user_attributes SET value_json = '{'9' * 5000}'",
         "UPDATE trial_user_attributes SET value_json = '\"low\"' WHERE key = 'accuracy'",
         "UPDATE trial_user_attributes SET value_json = '3' WHERE key = 'config'",
+        "UPDATE trial_user_attributes SET value_json = '[[1, 2]]' WHERE key = 'confusion'",
+        "UPDATE trial_user_attributes SET value_json = '[3]' WHERE key = 'history'",
         "UPDATE trials SET state = 'abc'",
         "UPDATE trial_values SET value = NULL",
     ],
@@ -636,6 +662,47 @@ def test_nothing_but_errors_is_printed_when_quiet(script, db):
 def test_a_sweep_without_a_trial_that_finished_says_so(script, db):
     done = script("tests/toy_sweep.py", "--trials", 2, "--db", db, status=2, TOY_RAISE="-1")
     assert "no trial of the study 'toy' finished" in done.stderr
+
+
+def in_steps(*arguments, run, **keywords):
+    for _ in run.progress(iter(range(4)), "epoch 1/1", 4):
+        pass
+    return SEARCH.train(*arguments, run=run, **keywords)
+
+
+def test_a_long_trial_is_not_silent(db, monkeypatch, capsys):
+    """Without a terminal, or beside other workers, there are lines, and not too many."""
+    own = dataclasses.replace(SEARCH, train=in_steps)
+    work(db, search=own, trials=1, quiet=False)
+    assert "epoch" not in capsys.readouterr().out
+    monkeypatch.setattr(worker, "SILENCE", -1)
+    work(db, search=own, trials=2, quiet=False)
+    assert "trial 1 of 2, epoch 1/1: 25%\n" in capsys.readouterr().out
+    work(db, search=own, trials=3, quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_shows_a_bar_of_the_running_trial(db, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    own = dataclasses.replace(SEARCH, train=in_steps)
+    work(db, search=own, trials=1, quiet=False)
+    assert "trial 0 of 1, epoch 1/1:   0%" in terminal.getvalue()
+    work(db, search=own, trials=2, workers=2, pruner="none", quiet=False)
+    assert "trial 1" not in terminal.getvalue()
+    assert "epoch" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (99, "99 s"), (150, "2 min"), (11_100, "3 h 05 min")],
+)
+def test_the_time_left_is_read_at_a_glance(seconds, text):
+    assert worker._duration(seconds) == text
 
 
 @pytest.mark.parametrize(

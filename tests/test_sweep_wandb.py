@@ -200,6 +200,17 @@ def test_a_server_that_cannot_be_reached_is_one_sentence(db, monkeypatch):
     assert records(db) == []
 
 
+def test_a_sweep_is_logged_without_a_flag_where_a_key_is_set(script, db):
+    with WandbServer() as server:
+        done = script("tests/toy_sweep.py", "--trials", 2, "--db", db, **environment(server, TOY_SLEEP="0"))
+    assert "Weights & Biases: a run for each trial, in the group toy." in done.stdout
+    assert sorted(run["name"] for run in server.runs.values()) == ["toy 0", "toy 1"]
+    for run in server.runs.values():
+        assert all(name in row for row in run["rows"][:4] for name in LOSSES)
+        assert run["rows"][-1]["confusion_matrix"]["_type"] == "image-file"
+        assert {"x", "kernel", "depth", "epochs", "seed", "trial", "study"} <= set(run["config"])
+
+
 def test_offline_runs_hold_the_losses_of_both_splits(script, db):
     """Read back as a person would: `wandb sync` sends them, here to the stand-in."""
     script(

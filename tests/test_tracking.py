@@ -216,6 +216,17 @@ def test_a_run_imports_neither_torch_nor_wandb():
     assert ended.stdout == "False False\n"
 
 
+def test_a_model_without_epochs_has_the_losses_of_both_splits_there(monkeypatch):
+    wandb = stand_in(monkeypatch)
+    run = Run("train-svm", {}, wandb="online", quiet=True, directory=False, name="svm 3")
+    reached = {"train_loss": 0.01, "train_accuracy": 0.99, "loss": 0.02, "accuracy": 0.98}
+    run.finish({**reached, "confusion": [[1]]})
+    assert wandb.calls[0][1]["name"] == "svm 3"
+    (logged,) = [entry for name, entry in wandb.calls if name == "log"]
+    losses = {"train_loss": 0.01, "train_accuracy": 0.99, "val_loss": 0.02, "val_accuracy": 0.98}
+    assert logged == {**losses, "step": 1}
+
+
 def test_auto_is_online_where_a_key_is_set(tmp_path, monkeypatch):
     assert not tracking.has_wandb_key()
     (tmp_path / ".netrc").write_text(f"machine api.wandb.ai login user password {'k' * 40}\n")

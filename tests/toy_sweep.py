@@ -92,16 +92,16 @@ def above(variable: str, x: float) -> bool:
 
 
 def train(train_set, validation_set, config, *, seed, run):
+    model = Toy(**config.values())
     for epoch in range(1, config.epochs + 1):
         time.sleep(float(os.environ.get("TOY_SLEEP") or 0))
         loss = (config.x - 0.3) ** 2 + 1 / epoch + (0.5 if config.kernel == "curved" else 0)
         metrics = {"train_loss": loss, "train_accuracy": 0.9, "val_loss": loss + 0.01}
-        run.log(epoch, {**metrics, "val_accuracy": 1 - loss / 10})
+        run.log(epoch, {**metrics, "val_accuracy": 1 - loss / 10}, model)
     if above("TOY_RAISE", config.x):
         raise MemoryError("no room for x")
     if above("TOY_KILL", config.x):
         os.kill(os.getpid(), signal.SIGKILL)
-    model = Toy(**config.values())
     loss = math.nan if above("TOY_NAN", config.x) else loss
     return model, {
         **MEASURED,

@@ -9,7 +9,6 @@ English; `label` translates it, and `language` writes its numbers.
 from __future__ import annotations
 
 import io
-import itertools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.files import write_safely
+from toolkit.labels import place_labels
 from toolkit.metrics import METRICS, headline, number
 from toolkit.scales import linear, metric_scale
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 WIDTH = 17.0  # cm, of the text on an A4 page
 TRAIN_COLOUR, VALIDATION_COLOUR = "#8a94a3", "#1f5fa8"
 COLOURS = ("#1f5fa8", "#c8501e", "#2b7d4f", "#7a4a9e", "#8a6d1a", "#4f6470")  # of studies and models
+MARKS = ("o", "s", "^", "D", "v", "P")  # of studies
 MOST_BARS = 10
 INK, GRID, FAILED = "#24292f", "#e4e7eb", "#d1242f"
 STYLE: dict[Any, Any] = {
@@ -189,15 +190,6 @@ def mistakes(
     return figure
 
 
-def fronts(fronts: Sequence[Any], objectives: Sequence[str], title: str = "") -> Figure:
-    """Draw Pareto fronts as in `front_panels`, a panel for each pair of objectives."""
-    panels = {
-        pair: [type(front)(front.name, front.trials, pair) for front in fronts]
-        for pair in itertools.combinations(objectives, 2)
-    }
-    return front_panels(panels, title)
-
-
 def front_panels(
     panels: Mapping[tuple[str, str], Sequence[Any]],
     title: str = "",
@@ -206,69 +198,120 @@ def front_panels(
     label: Label = str,
     language: str = "en",
 ) -> Figure:
-    """Draw the finished trials of studies by pairs of metrics, and a stepped line along each pair's front.
+    """Draw the trials of studies by pairs of metrics, and a stepped line along each pair's front.
 
-    A trial on a front bears its number, unless that would touch another number.
+    A trial on a front bears its number; those with the same values share a label. Each study has a colour and
+    a mark. Where there is an odd number of panels, the first is as wide as the page.
 
     Parameters
     ----------
     panels : (x, y), names of metrics -> `pareto.Front`s of this pair.
     chosen : study -> the number of the trial to mark.
     """
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = _figure(WIDTH, (6.2 * rows if columns > 1 else 10.0) + 1.2, title)
+    from matplotlib.ticker import MaxNLocator
+
+    odd = len(panels) % 2
+    rows = (len(panels) + odd) // 2
+    figure = _figure(WIDTH, 7.0 * rows + (3.0 if odd else 0) + 2.0, title)
+    grid = figure.add_gridspec(rows, 2, height_ratios=[1.4 if odd and row == 0 else 1 for row in range(rows)])
     names = sorted({front.name for own in panels.values() for front in own})
     for index, (pair, own) in enumerate(panels.items()):
-        axes = figure.add_subplot(rows, columns, index + 1)
+        place = index + odd
+        axes = figure.add_subplot(grid[0, :] if odd and index == 0 else grid[place // 2, place % 2])
         values = np.concatenate([front.values for front in own])
-        near = _near_fronts(own, pair)
+        is_chosen = [t["number"] == (chosen or {}).get(front.name) for front in own for t in front.finished]
+        near = _near_fronts(own, pair) | np.array(is_chosen)
         for side, name, column in zip("xy", pair, values[near].T, strict=True):
-            metric_scale(axes, side, name, column, label(METRICS[name].label), language)
+            if METRICS[name].unit == "%":
+                room = 0.06 * (1 - column.min()) or 0.01
+                getattr(axes, f"set_{side}lim")(column.min() - room, 1)
+                getattr(axes, f"set_{side}label")(f"{label(METRICS[name].label)} (%)")
+                linear(getattr(axes, f"{side}axis"), 100, language)
+                getattr(axes, f"{side}axis").set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+            else:
+                metric_scale(axes, side, name, column, label(METRICS[name].label), language)
         outside = f"{label('trials outside')}: {(~near).sum()}" if not near.all() else ""
         axes.set_title(f"{chr(ord('a') + index)}   {outside}" if len(panels) > 1 else outside)
         for front in sorted(own, key=lambda front: front.name):
-            colour = COLOURS[names.index(front.name) % len(COLOURS)]
-            _draw_front(axes, front, pair, colour, (chosen or {}).get(front.name), label)
-    _legend(figure, columns=3)
+            _draw_front(axes, front, pair, names.index(front.name), (chosen or {}).get(front.name), label)
+    # What the marks mean, once for all studies.
+    key: dict[str, Any] = {"color": TRAIN_COLOUR}
+    everyone = [trial for own in panels.values() for front in own for trial in front.trials]
+    on_front = label("on the front: no trial of its colour is better in both")
+    axes.plot([], [], "-o", markersize=6.5, label=on_front, **key)
+    axes.plot([], [], "o", markersize=3.5, label=label("another finished trial"), **key)
+    if any(trial["state"] == "pruned" and "macro_recall" in trial for trial in everyone):
+        axes.plot([], [], "x", markersize=3.5, label=label("stopped early, at its last epoch"), **key)
+    _legend(figure, columns=2, place="outside lower center")
+    figure.draw_without_rendering()  # now the layout is known
+    figure.set_layout_engine("none")
+    for axes, (pair, own) in zip(figure.axes, panels.items(), strict=True):
+        _number_fronts(axes, sorted(own, key=lambda front: front.name), pair, names)
     return figure
 
 
 def _near_fronts(fronts: Sequence[Any], pair: tuple[str, str]) -> np.ndarray:
-    """Return which trials, bool (n,), cost at most three times as much as the worst on a front."""
+    """Return which trials, bool (n,), cost at most twice as much as the worst on a front."""
     shares = [METRICS[name].unit == "%" for name in pair]
     costs = [np.where(shares, 1 - front.values, front.values) for front in fronts]
     worst = np.max(
         [cost[front.optimal].max(axis=0) for cost, front in zip(costs, fronts, strict=True) if len(cost)],
         axis=0,
     )
-    return np.asarray((np.concatenate(costs) <= 3 * worst).all(axis=1))
+    return np.asarray((np.concatenate(costs) <= 2 * worst).all(axis=1))
 
 
 def _draw_front(
-    axes: Axes, front: Any, pair: tuple[str, str], colour: str, chosen: int | None, label: Label
+    axes: Axes, front: Any, pair: tuple[str, str], index: int, chosen: int | None, label: Label
 ) -> None:
-    numbers = [trial["number"] for trial in front.finished]
-    axes.plot(*front.values.T, "o", color=colour, alpha=0.35, markersize=3.5, markeredgewidth=0)
+    colour, mark = COLOURS[index % len(COLOURS)], MARKS[index % len(MARKS)]
+    faint: dict[str, Any] = {"color": colour, "alpha": 0.35, "markersize": 3.5}
+    stopped = [t for t in front.trials if t["state"] == "pruned" and all(t.get(name) for name in pair)]
+    if stopped:
+        axes.plot(*np.array([[t[name] for name in pair] for t in stopped]).T, "x", **faint)
+    axes.plot(*front.values[~front.optimal].T, mark, markeredgewidth=0, **faint)
     order = sorted(np.flatnonzero(front.optimal), key=lambda index: front.values[index, 0])
     states = ("finished", "pruned", "failed", "interrupted", "running", "waiting")
-    counts = ", ".join(f"{label(state)} {front.count(state)}" for state in states if front.count(state))
+    counts = ", ".join(f"{front.count(state)} {label(state)}" for state in states if front.count(state))
     # To have more of the first metric, one takes what the next trial has of the second.
     where: Any = "pre" if METRICS[pair[0]].maximize else "post"
-    name = f"{front.name} ({counts})"
-    axes.step(*front.values[order].T, "-o", where=where, color=colour, lw=1, markersize=4.5, label=name)
-    to_fraction = axes.transData + axes.transAxes.inverted()
-    numbered: Any = axes.texts
-    for index in order:
-        place = front.values[index]
-        apart = [np.abs(to_fraction.transform(place) - to_fraction.transform(text.xy)) for text in numbered]
-        if all((distance > (0.07, 0.06)).any() for distance in apart):
-            style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": colour}
-            axes.annotate(str(numbers[index]), place, (2.5, 2.5), **style)
+    style: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6, "clip_on": False}
+    axes.step(
+        *front.values[order].T,
+        f"-{mark}",
+        where=where,
+        color=colour,
+        lw=1,
+        markersize=6.5,
+        label=f"{front.name}: {counts}",
+        **style,
+    )
+    numbers = [trial["number"] for trial in front.finished]
     if chosen in numbers:
         place = front.values[[numbers.index(chosen)]].T
-        ring: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none", "markeredgewidth": 1.3}
+        ring: dict[str, Any] = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.3}
         axes.plot(*place, "o", color=INK, label=label("chosen trial"), zorder=5, clip_on=False, **ring)
+
+
+def _number_fronts(axes: Axes, fronts: Sequence[Any], pair: tuple[str, str], names: Sequence[str]) -> None:
+    """Write the numbers of the trials on the fronts beside them."""
+    labels, lines = [], []
+    for front in fronts:
+        same: dict[tuple[float, ...], list[str]] = {}
+        for index in np.flatnonzero(front.optimal):
+            same.setdefault(tuple(front.values[index]), []).append(str(front.finished[index]["number"]))
+        for place, numbers in sorted(same.items()):
+            more = f" + {len(numbers) - 4}" if len(numbers) > 4 else ""
+            colour = COLOURS[names.index(front.name) % len(COLOURS)]
+            labels.append((", ".join(numbers[:4]) + more, np.array(place), colour))
+        places = np.array(sorted(same))
+        corners = np.repeat(places, 2, axis=0)  # of the stepped line
+        down = METRICS[pair[0]].maximize
+        corners = np.stack(
+            [corners[:-1, 0], corners[1:, 1]] if down else [corners[1:, 0], corners[:-1, 1]], axis=1
+        )
+        lines.append(corners)
+    place_labels(axes, labels, np.concatenate([front.values for front in fronts]), lines)
 
 
 def history(
@@ -383,10 +426,10 @@ def _figure(width: float, height: float, title: str = "") -> Figure:
     return figure
 
 
-def _legend(figure: Figure, columns: int = 4) -> None:
-    """Put one legend above all panels, with each entry once."""
+def _legend(figure: Figure, columns: int = 4, place: Any = "outside upper center") -> None:
+    """Put one legend above or below all panels, with each entry once."""
     entries: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(text, handle)
-    figure.legend(list(entries.values()), list(entries), loc="outside upper center", ncols=columns)
+    figure.legend(list(entries.values()), list(entries), loc=place, ncols=columns)

@@ -157,7 +157,7 @@ def check_names(names: list[str]) -> list[str]:
 
 def flat(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record with the metrics of each digit under a name of its own, `precision_0` to `f1_9`."""
-    result = {name: value for name, value in record.items() if name not in ("per_class", "confusion")}
+    result = {name: value for name, value in record.items() if name != "per_class"}
     for name, values in record.get("per_class", {}).items():
         result.update({f"{name}_{digit}": value for digit, value in enumerate(values)})
     return result

@@ -64,6 +64,8 @@ def run(search: Search, settings: Settings) -> None:
             f"Study {plan.study} in {trials.shown_url(settings.db)}: {trials.count_ended(study)} of "
             f"{settings.trials} trials are there; searching for {' and '.join(plan.about['objectives'])}."
         )
+        if settings.wandb == "online" or (settings.wandb == "auto" and tracking.has_wandb_key()):
+            say(f"Weights & Biases: a run for each trial, in the group {plan.study}.")
         # Once here: missing data is said once, and a download happens once.
         load_sets(plan)
         if settings.engine == "wandb":
@@ -209,17 +211,17 @@ def main(search: Search, description: str | None, argv: Sequence[str] | None = N
     names = arguments.pop("objectives") or ["loss"]
     objectives = tuple(part for name in names for part in name.split(",") if part)
     on_wandb = arguments["engine"] == "wandb"
-    wandb = arguments.pop("wandb") or ("online" if on_wandb else "disabled")
-    if on_wandb and wandb not in ("online", "auto"):
-        raise InputError(f"--engine wandb needs --wandb online: there is no {wandb} sweep.")
+    if on_wandb and arguments["wandb"] not in ("online", "auto"):
+        raise InputError(f"--engine wandb needs --wandb online: there is no {arguments['wandb']} sweep.")
+    arguments["wandb"] = "online" if on_wandb else arguments["wandb"]
     if arguments["sweep_id"] and not on_wandb:
         raise InputError("--sweep-id belongs to --engine wandb.")
-    run(search, Settings(**arguments, objectives=objectives, wandb="online" if on_wandb else wandb))
+    run(search, Settings(**arguments, objectives=objectives))
 
 
 def _parser(search: Search, description: str | None) -> commandline.Parser:
     parser = commandline.Parser(description)
-    parser.set_defaults(**{**asdict(Settings(study=search.kind)), "objectives": None, "wandb": None})
+    parser.set_defaults(**{**asdict(Settings(study=search.kind, wandb="auto")), "objectives": None})
     add = parser.add_argument
     add(
         "--trials",
@@ -257,7 +259,7 @@ def _parser(search: Search, description: str | None) -> commandline.Parser:
     record(
         "--wandb",
         choices=tracking.WANDB_MODES,
-        help="a W&B run for every trial (default: disabled; online with --engine wandb)",
+        help="a run on Weights & Biases for every trial; auto: online when a key is set",
     )
     record("--sweep-id", metavar="ID", help="with --engine wandb: the sweep to join (default: the study's)")
     datasets.add_flags(parser)

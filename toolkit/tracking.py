@@ -31,6 +31,8 @@ from toolkit import commandline, files
 from toolkit.files import InputError
 
 if TYPE_CHECKING:
+    from classifier import Classifier
+
     from typing_extensions import Self
 
 RUNS = Path("runs")
@@ -60,6 +62,7 @@ class Run:
     config : JSON-able; everything that decides the result, the seed included.
     wandb : one of `WANDB_MODES`; "auto" is online when a key is set, else disabled.
     group : under which Weights & Biases shows the run, e.g. the study of a trial.
+    name : of the run on Weights & Biases; the folder's, unless given.
     quiet : print nothing.
     directory : the folder; None makes `runs/<stage>-<time>/`, False keeps no record on disk.
     resume : go on with the run in `directory`: its epochs are kept, and its run on Weights & Biases.
@@ -86,6 +89,7 @@ class Run:
         *,
         wandb: str = "disabled",
         group: str | None = None,
+        name: str | None = None,
         quiet: bool = False,
         directory: str | os.PathLike[str] | Literal[False] | None = None,
         resume: bool = False,
@@ -111,6 +115,7 @@ class Run:
                 raise InputError(f"{self.directory} already holds a run; give another folder.")
             self._record |= {"started": _now(), **environment()}
         self._write("config.json", self._record)
+        self.name = name or (self.directory.name if self.directory else None)
         self._start_wandb(wandb, group)
 
     def __enter__(self) -> Self:
@@ -124,8 +129,11 @@ class Run:
         if interrupted and self.resume_command and not self.quiet:
             print(f"\nStopped; to go on: {self.resume_command} {self.directory}", flush=True)
 
-    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record what an epoch, counted from 1, reached. Logging an epoch again replaces it."""
+    def log(self, epoch: int, metrics: Mapping[str, float], classifier: Classifier | None = None) -> None:
+        """Record what an epoch, counted from 1, reached. Logging an epoch again replaces it.
+
+        A sweep that stops the training here measures the classifier.
+        """
         entry = {"epoch": epoch, **{name: float(value) for name, value in metrics.items()}}
         known = {other["epoch"]: other for other in self.epochs} | {epoch: entry}
         self.epochs = [known[number] for number in sorted(known)]
@@ -173,6 +181,8 @@ class Run:
             with self._wandb_may_fail():
                 import wandb
 
+                if not self.epochs and "train_loss" in metrics:
+                    self.wandb.log(one_epoch(metrics), step=1)  # a model without epochs has both losses, too
                 for name, path in (pictures or {}).items():
                     self.wandb.log({name: wandb.Image(os.fspath(path))})
                 self.wandb.summary.update({"status": status, **files.jsonable(metrics)})
@@ -208,7 +218,7 @@ class Run:
                 project=known.get("project") or os.environ.get("WANDB_PROJECT") or WANDB_PROJECT,
                 id=known.get("id"),
                 resume="allow" if known else None,
-                name=self.directory.name if self.directory else None,
+                name=self.name,
                 dir=self.directory,
                 group=group,
                 job_type=self.stage,
@@ -279,14 +289,30 @@ def read_epochs(directory: str | os.PathLike[str]) -> list[dict[str, float]]:
     path = Path(directory) / "epochs.jsonl"
     epochs: dict[int, dict[str, float]] = {}
     for number, line in enumerate(files.read_lines(path), start=1):
-        entry = current_names(line)
-        values = [value for value in entry.values() if value is not None]
-        # No loss and no time comes near 1e100; a plot's axis cannot go much further.
-        numbers = all(type(value) in (int, float) and not abs(value) >= 1e100 for value in values)
-        if not numbers or type(entry.get("epoch")) is not int or entry["epoch"] < 1:
-            raise InputError(f"{path} is damaged in line {number}.")
-        epochs[entry["epoch"]] = {k: math.nan if v is None else v for k, v in entry.items()}
+        try:
+            entry = read_epoch(line)
+        except ValueError:
+            raise InputError(f"{path} is damaged in line {number}.") from None
+        epochs[int(entry["epoch"])] = entry
     return [epochs[number] for number in sorted(epochs)]
+
+
+def read_epoch(line: Mapping[str, Any]) -> dict[str, float]:
+    """Return an epoch as `Run.epochs` holds it, from its record. Raises ValueError when it is none."""
+    entry = current_names(line)
+    values = [value for value in entry.values() if value is not None]
+    # No loss and no time comes near 1e100; a plot's axis cannot go much further.
+    numbers = all(type(value) in (int, float) and not abs(value) >= 1e100 for value in values)
+    if not numbers or type(entry.get("epoch")) is not int or entry["epoch"] < 1:
+        raise ValueError("an epoch is no number, or one of its values is none")
+    return {name: math.nan if value is None else value for name, value in entry.items()}
+
+
+def one_epoch(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics of a training without epochs as an epoch: loss and accuracy of both splits."""
+    names = ("loss", "accuracy")
+    of_train = {f"train_{name}": metrics[f"train_{name}"] for name in names}
+    return of_train | {f"val_{name}": metrics[name] for name in names if name in metrics}
 
 
 def current_names(metrics: Mapping[str, Any]) -> dict[str, Any]:

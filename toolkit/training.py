@@ -140,6 +140,9 @@ def parse(
             from toolkit import trials
 
             values |= trials.trial_config(arguments.db, arguments.study, arguments.from_trial)
+            if (path := trials.shipped(arguments.db, arguments.study)) and not arguments.quiet:
+                whose = f"{commandline.shown(path)}, which comes with the toolkit"
+                print(f"Trial {arguments.from_trial} of {whose}")
         values |= commandline.given(arguments, config)
     checked = config.read(values)
     check(checked)
@@ -307,6 +310,10 @@ def _say(job: Job[Any], data: Data, run: tracking.Run, classifier: Classifier) -
         print(f"On {len(data.drawn):,} drawings of {data.drawn.name}: {reached('drawn_accuracy')}")
     print(f"Trained on {len(data.train):,} images of {data.train.name} in {metrics['train_seconds']:.1f} s")
     print(f"Model:  {commandline.shown(job.output)}\nRecord: {commandline.shown(run.directory or '-')}")
+    usual = ROOT / "trained" / f"{datasets.model_name(job.kind, job.dataset)}.safetensors"
+    model = "" if job.output.resolve() == usual.resolve() else f" --model {commandline.shown(job.output)}"
+    data_set = "" if job.dataset == datasets.DEFAULT else f" --dataset {job.dataset}"
+    print(f"Next:   python test_{job.kind}.py{model}{data_set}\n        python predict.py")
 
 
 def _certainty(

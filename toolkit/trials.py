@@ -3,10 +3,12 @@
     for trial in read_trials("sqlite:///studies.db", "ann"):
         print(trial["number"], trial["state"], trial.get("accuracy"))
 
-A trial is a dictionary, the same from a database as from a file that `pareto.py --json` wrote:
-study, number, state (finished, pruned, failed, interrupted, running or waiting), started and ended (text),
-trial_parameters (what was drawn), config (what `train` got), and what was recorded of it: metrics under the
-names of `metrics.METRICS`, engine, seed, machine, versions, and the reason of a failure.
+A trial is a dictionary, the same from a database as from a file that `pareto.py --json` wrote: study, number,
+state (finished, pruned, failed, interrupted, running or waiting), started and ended (text), trial_parameters
+(what was drawn), config (what `train` got), and what was recorded of it: metrics under the names of
+`metrics.METRICS`, confusion (ten rows of ten counts, on the validation split), history (its epochs, as
+`tracking.Run.epochs` holds them), images (how many it was trained on), command (of the sweep), engine, seed,
+machine, versions, and the reason of a failure. A pruned trial has the metrics of its last epoch.
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ from typing import TYPE_CHECKING, Any
 from toolkit import files
 from toolkit.files import InputError
 from toolkit.metrics import METRICS, flat
-from toolkit.tracking import current_names
+from toolkit.tracking import current_names, read_epoch
 
 if TYPE_CHECKING:
     import optuna
     import sqlalchemy
 
 DEFAULT_DB = "sqlite:///studies.db"
+RECORDS = files.ROOT / "results"  # of the trials that come with the toolkit: a file for each study
 # Seconds between two heartbeats of a running trial, and without one until its process counts as dead.
 HEARTBEAT = float(os.environ.get("SWEEP_HEARTBEAT", 15))
 GRACE = 6 * HEARTBEAT
@@ -41,11 +44,35 @@ ENDED = ("finished", "pruned", "failed")  # the states of trials that count towa
 INTERNAL = ("state", "worker", "heartbeat", "interrupted")  # attributes of our own, or of older versions
 
 
-def read_trials(db: str, study: str) -> list[dict[str, Any]]:
+def shipped(db: str | None, study: str) -> Path | None:
+    """Return the file of a study that comes with the toolkit, or None if a database is to be read.
+
+    The user's trials go first: the file is read when no database is named, and studies.db lacks the study.
+    """
+    path = RECORDS / f"{study}_trials.jsonl"
+    if db is not None or not path.is_file() or (_has_own() and study in study_names(DEFAULT_DB)):
+        return None
+    return path
+
+
+def _has_own() -> bool:
+    return Path(str(database_url(DEFAULT_DB).database)).is_file()
+
+
+def read_trials(db: str | None, study: str) -> list[dict[str, Any]]:
     """Return all trials of a study, oldest first.
 
-    Raises InputError when there is no such study, or when the database is damaged.
+    Parameters
+    ----------
+    db : URL of the database. None: studies.db, else the trials that come with the toolkit (`shipped`).
+
+    Raises
+    ------
+    InputError : there is no such study, or the record is damaged.
     """
+    if path := shipped(db, study):
+        return read_export(path).get(study, [])
+    db = db or DEFAULT_DB
     with open_study(db, study) as opened, _readable(f"the study {study!r} in {shown_url(db)}"):
         return [_checked(record_of(study, trial)) for trial in opened.get_trials(deepcopy=False)]
 
@@ -59,7 +86,7 @@ def read_export(path: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]]
     for number, row in enumerate(files.read_lines(path), start=1):
         try:
             studies.setdefault(str(row.get("study")), []).append(_checked(current_names(row)))
-        except ValueError:
+        except (ValueError, TypeError, AttributeError):
             raise InputError(
                 f"{path} holds no trial in line {number}; pareto.py --json writes such files."
             ) from None
@@ -74,19 +101,31 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("a trial has entries of another type")
     if not all(type(value) in (int, float) and abs(value) < 1e100 for value in metrics):
         raise ValueError("a metric of a trial is no number")
+    counts = row.get("confusion", [[0] * 10] * 10)
+    if [[type(count) for count in digit] for digit in counts] != [[int] * 10] * 10:
+        raise ValueError("a confusion matrix is not one")
+    if "history" in row:
+        row["history"] = [read_epoch(epoch) for epoch in row["history"]]
     return row
 
 
-def study_names(db: str) -> list[str]:
-    """Return the names of the studies in a database, sorted. Raises InputError when there is no database."""
-    url = database_url(db)
+def study_names(db: str | None) -> list[str]:
+    """Return the names of the studies in a database, sorted. Raises InputError when there is no database.
+
+    With None, they are those in studies.db, or those that come with the toolkit if there is no such file.
+    """
+    if db is None and not _has_own():
+        return sorted(path.stem.removesuffix("_trials") for path in RECORDS.glob("*_trials.jsonl"))
+    url = database_url(db or DEFAULT_DB)
     with _one_sentence(url), _storage(url, create=False) as storage, _readable(url.render_as_string()):
         return sorted(study.study_name for study in storage.get_all_studies())
 
 
-def kind_of(db: str, study: str) -> str:
+def kind_of(db: str | None, study: str) -> str:
     """Return the kind of model that a study searches, such as "ann"."""
-    with open_study(db, study) as opened:
+    if shipped(db, study):
+        return study
+    with open_study(db or DEFAULT_DB, study) as opened:
         return str(opened.user_attrs.get("model", study))
 
 
@@ -97,7 +136,7 @@ def trial_config(db: str | None, study: str, number: int) -> dict[str, Any]:
     ------
     InputError : no such database, study or trial, or a trial that did not finish.
     """
-    for trial in read_trials(db or DEFAULT_DB, study):
+    for trial in read_trials(db, study):
         if trial["number"] == number:
             if trial["state"] != "finished":
                 raise InputError(f"trial {number} of study {study!r} is {trial['state']}, not finished.")
@@ -239,14 +278,14 @@ def database_url(db: str) -> sqlalchemy.URL:
     return url.set(drivername=f"postgresql+{driver or 'psycopg'}")
 
 
-def shown_url(db: str) -> str:
+def shown_url(db: str | None) -> str:
     """Return a database's URL without its password."""
-    return database_url(db).render_as_string()
+    return database_url(db or DEFAULT_DB).render_as_string()
 
 
-def database_flag(db: str) -> str:
+def database_flag(db: str | None) -> str:
     """Return what a command needs to read the same database, with a space before it; "" for the usual one."""
-    return "" if db == DEFAULT_DB else f" --db {shown_url(db)}"
+    return "" if db in (None, DEFAULT_DB) else f" --db {shown_url(db)}"
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,12 @@ from toolkit.metrics import METRICS, flat
 from toolkit.search import Plan, Settings, draw, make_pruner, make_sampler
 
 if TYPE_CHECKING:
+    from classifier import Classifier
+    from toolkit.datasets import ImageSet
+
     import optuna
 
+SILENCE = 15.0  # seconds without a line, at most, where there is no terminal
 POLL = 0.5  # seconds between two looks whether the others' last trials have ended
 
 
@@ -36,6 +40,8 @@ class Worker:
             "engine": self.settings.engine,
             "machine": {**machine, "threads": threads(plan.settings), "process": os.getpid()},
             "versions": {**where["versions"], "commit": where["commit"]},
+            "command": where["command"],
+            "images": len(self.train_set),
         }
         self.began, self.done = time.monotonic(), 0
 
@@ -122,22 +128,22 @@ class Worker:
         drawn = draw(trial, self.plan.space, every=self.settings.sampler == "gp")
         config = search.config.read(search.configure(drawn))
         _record(trial, {**self.attributes, "seed": seed, "config": config.values()})
-        run = TrialRun(self.plan, trial, config, seed)
+        run = TrialRun(self.plan, trial, config, seed, self.validation_set)
         try:
             classifier, metrics = search.train(
                 self.train_set, self.validation_set, config, seed=seed, run=run
             )
             if not run.epochs and "train_loss" in metrics:
                 # A model without epochs: both splits are logged all the same, once.
-                names = ("train_loss", "train_accuracy", "loss", "accuracy")
-                run.log(1, {name if "train" in name else f"val_{name}": metrics[name] for name in names})
+                run.log(1, tracking.one_epoch(metrics))
             metrics = {**metrics, **measure(classifier, self.validation_set.images)}
             if self.drawn_set is not None:
                 right = classifier.predict(self.drawn_set.images) == self.drawn_set.labels
                 metrics["drawn_accuracy"] = float(right.mean())
             values = objective_values(metrics, self.plan.about["objectives"])
         except BaseException as error:
-            run.close(run.last_metrics(), _status(error))
+            status = _status(error)
+            run.close(run.last_metrics() if status != "pruned" else run.measured(), status)
             raise
         run.close(metrics, "finished")
         return values
@@ -181,7 +187,8 @@ class Worker:
             names = dict.fromkeys([*self.plan.about["objectives"], "loss", "accuracy"])
             parts = [f"{name} {METRICS[name].text(known[name])}" for name in names if name in known]
         if known["state"] == "pruned":
-            parts.append(f"after {known.get('epochs', 0):.0f} epochs")
+            count = int(known.get("epochs", 0))
+            parts.append(f"after {count} epoch{'s' if count != 1 else ''}")
         if trial.duration is not None:
             parts.append(f"{trial.duration.total_seconds():.1f} s")
         ended = trials.count_ended(self.study)
@@ -190,16 +197,17 @@ class Worker:
         each = (time.monotonic() - self.began) / self.done / self.settings.workers
         left = each * (self.settings.trials - ended)
         if left > 0:
-            line += f"; about {f'{max(left, 1):.0f} s' if left < 100 else f'{left / 60:.0f} min'} left"
+            line += f"; about {_duration(left)} left"
         return line
 
 
 class TrialRun(tracking.Run):
     """A run whose epochs are reported to its trial, which may be stopped by that."""
 
-    def __init__(self, plan: Plan, trial: Any, config: Config, seed: int) -> None:
-        self.trial, self.watched = trial, plan.watched
-        self.name = f"{plan.study} {trial.number}"
+    def __init__(self, plan: Plan, trial: Any, config: Config, seed: int, validation_set: ImageSet) -> None:
+        self.trial, self.watched, self.validation_set = trial, plan.watched, validation_set
+        self.classifier: Classifier | None = None  # as it was last logged
+        self.sweep, self.said = plan.settings, time.monotonic()
         values = config.values()
         self.last_epoch = values.get("epochs")
         super().__init__(
@@ -207,19 +215,43 @@ class TrialRun(tracking.Run):
             {**values, "seed": seed, "trial": trial.number, "study": plan.study},
             wandb=plan.settings.wandb,
             group=plan.study,
+            name=f"{plan.study} {trial.number}",
             quiet=True,
             directory=False,
         )
 
-    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
+    def log(self, epoch: int, metrics: Mapping[str, float], classifier: Classifier | None = None) -> None:
         import optuna
 
         super().log(epoch, metrics)
+        self.classifier = classifier
         if self.watched is None or self.watched not in metrics:
             return
         self.trial.report(metrics[self.watched], epoch)
         if epoch != self.last_epoch and self.trial.should_prune():
             raise optuna.TrialPruned
+
+    def progress(self, iterable: Iterable[Any], description: str = "", total: int | None = None) -> Any:
+        """Return the iterable as a `tqdm`: a bar on a terminal, and now and then a line elsewhere.
+
+        Bars of several workers would overwrite each other, so these write lines.
+        """
+        from tqdm import tqdm
+
+        description = f"trial {self.trial.number} of {self.sweep.trials}, {description}"
+        if self.sweep.quiet:
+            return tqdm(iterable, disable=True)
+        if self.sweep.workers == 1 and sys.stderr.isatty():
+            return tqdm(iterable, total=total, desc=description, leave=False)
+        total = total if total is not None else len(iterable)  # type: ignore[arg-type]
+        return tqdm(self._with_lines(iterable, description, total), disable=True)
+
+    def _with_lines(self, iterable: Iterable[Any], description: str, total: int) -> Iterator[Any]:
+        for index, item in enumerate(iterable):
+            if time.monotonic() - self.said > SILENCE:
+                self.said = time.monotonic()
+                print(f"{description}: {index / total:.0%}", flush=True)
+            yield item
 
     def last_metrics(self) -> dict[str, float]:
         """Return what is known of a trial that did not come to its end."""
@@ -227,17 +259,26 @@ class TrialRun(tracking.Run):
         keys = {"loss": "val_loss", "accuracy": "val_accuracy", "epochs": "epoch", "train_seconds": "seconds"}
         return {name: last[key] for name, key in keys.items() if math.isfinite(last.get(key, math.nan))}
 
+    def measured(self) -> dict[str, Any]:
+        """Return what a trial that is stopped early has reached, on the validation split."""
+        from toolkit import training
+
+        known: dict[str, Any] = self.last_metrics()
+        if self.classifier is None or "loss" not in known:  # a loss that is not finite
+            return known
+        return {**known, **training.validate(self.validation_set, self.classifier)}
+
     def close(self, metrics: Mapping[str, Any], status: str) -> None:
         """Record how the trial ended, on Weights & Biases with a picture of the confusion matrix."""
         from toolkit import figures
 
         if status != "interrupted":
-            _record(self.trial, metrics)
+            _record(self.trial, {**metrics, "history": [_rounded(epoch) for epoch in self.epochs]})
         with tempfile.TemporaryDirectory() as folder:
             pictures = {}
             if self.wandb is not None and "confusion" in metrics:
                 pictures["confusion_matrix"] = Path(folder) / "confusion.png"
-                figures.save(figures.confusion(metrics, self.name), pictures["confusion_matrix"])
+                figures.save(figures.confusion(metrics, str(self.name)), pictures["confusion_matrix"])
             self.finish(metrics, status=status, pictures=pictures)
 
 
@@ -296,6 +337,18 @@ def _status(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     return "pruned" if isinstance(error, optuna.TrialPruned) or tracking.is_wandb_stop(error) else "failed"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _rounded(epoch: Mapping[str, float]) -> dict[str, float]:
+    """Return an epoch's entries with five significant digits: sweeps keep hundreds of them."""
+    return {"epoch": epoch["epoch"]} | {k: float(f"{v:.5g}") for k, v in epoch.items() if k != "epoch"}
 
 
 def _record(trial: Any, metrics: Mapping[str, Any]) -> None:
