@@ -2,18 +2,21 @@
 
     network = ANN(conv_channels=[32, 64, 128], hidden=[128], activation="GELU")
 
-The network takes images scaled to 0 to 1, and answers in float32 on whatever device it lies.
+The network takes images scaled to 0 to 1, and answers in float32 on whatever device it lies. One that was
+loaded from a file answers few images in NumPy (`toolkit/forward.py`): the window need not import PyTorch.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from classifier import Classifier, expect_arrays, option
 from classifier import Config as BaseConfig
+from toolkit import forward
 from toolkit.why import Part, Picture, cover
 
 import numpy as np
@@ -21,9 +24,10 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
     from torch import nn
-    from typing_extensions import Self
 
 BATCH = 1000  # images that go through the network at once: bounds the memory, about 50 MB
+FEW = 200  # images that a network from a file answers in NumPy: all covered ones of an explanation
+PART = 10  # of these that go through the network at once
 MAPS = 8  # of a stage that an explanation shows
 LARGEST = 4096  # channels or units of a layer
 
@@ -65,14 +69,31 @@ class ANN(Classifier):
 
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
-        self.network = build_network(self.config)
-        self.network.eval()
+        self.layers = describe(self.config)
+        # What a file holds, and the same as functions, until the network itself is needed.
+        self._arrays: dict[str, np.ndarray] | None = None
+        self._functions: list[tuple[str, forward.Function]] = []
+
+    @cached_property
+    def network(self) -> nn.Sequential:
+        """The layers in PyTorch, which from now on hold the weights."""
+        import torch
+
+        network = build_network(self.config)
+        if self._arrays is not None:
+            tensors = {name: torch.from_numpy(array.copy()) for name, array in self._arrays.items()}
+            network.load_state_dict(tensors, strict=False)  # no array counts batch normalisation's batches
+            self._arrays = None
+        return network.eval()
 
     def parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        return sum(array.size for name, array in self.arrays().items() if "running" not in name)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        return self.logits(to_tensor(images)).cpu().numpy()
+        if self._arrays is None or len(images) > FEW:
+            return self.logits(to_tensor(images)).cpu().numpy()
+        parts = [images[first : first + PART] for first in range(0, len(images), PART)]
+        return np.concatenate([deque(self._outputs(part), 1)[0][1] for part in parts])
 
     def divide_scores(self, temperature: float) -> None:
         import torch
@@ -90,62 +111,49 @@ class ANN(Classifier):
         with torch.inference_mode():
             return torch.cat([self.network(part.to(device)).float() for part in batch.split(BATCH)])
 
+    def _outputs(self, images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the name of each layer, and what it makes of images, in NumPy."""
+        functions = (
+            self._functions if self._arrays is not None else forward.functions(self.layers, self.arrays())
+        )
+        return forward.outputs(functions, images)
+
     def explanation(self, image: np.ndarray, digit: int) -> list[Part]:
         parts = cover(image, digit, self.predict_proba)
         for stage, maps in enumerate(self.feature_maps(image), start=1):
             strongest = np.argsort(-np.abs(maps).sum(axis=(1, 2)), kind="stable")[:MAPS]
-            text = f"Stage {stage} of the network: its strongest maps, bright where each finds its pattern."
-            parts.append(Part(text, [Picture(maps[index]) for index in strongest]))
+            parts.append(
+                Part("why_stage", [Picture(maps[index]) for index in strongest], values={"stage": stage})
+            )
         return parts
 
     def feature_maps(self, image: np.ndarray) -> list[np.ndarray]:
         """Return what each convolutional stage hands on, float32 (channels, side, side), for one image."""
-        import torch
-        from torch import nn
-
-        self.network.eval()
-        batch = to_tensor(image[None]).to(next(self.network.parameters()).device)
-        outputs: list[torch.Tensor] = []
-        with torch.inference_mode():
-            for layer in self.network:
-                if isinstance(layer, (nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)):
-                    break
-                batch = layer(batch)
-                if isinstance(layer, nn.Conv2d):
-                    outputs.append(batch)
-                elif outputs:
-                    outputs[-1] = batch  # pooled, normalised, activated
+        outputs: list[np.ndarray] = []
+        for name, output in self._outputs(image[None]):
+            if name in ("AdaptiveMaxPool2d", "AdaptiveAvgPool2d", "Flatten"):
+                break
+            if name == "Conv2d":
+                outputs.append(output)
+            elif outputs:
+                outputs[-1] = output  # pooled, normalised, activated
         last = self.config.convs_per_stage
-        return [maps[0].float().cpu().numpy() for maps in outputs[last - 1 :: last]]
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        # Batch normalisation also counts its batches; no answer depends on that.
-        state = self.network.state_dict()
-        return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+        return [np.moveaxis(maps[0], -1, 0) for maps in outputs[last - 1 :: last]]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {name: tensor.cpu().numpy() for name, tensor in self._tensors().items()}
+        if self._arrays is not None:
+            return self._arrays
+        # Batch normalisation also counts its batches; no answer depends on that.
+        state = self.network.state_dict()
+        return {name: tensor.cpu().numpy() for name, tensor in state.items() if tensor.is_floating_point()}
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        import torch
-
-        shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
-        expect_arrays(arrays, {name: (shape, np.float32) for name, shape in shapes.items()})
-        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        tensors |= {
-            name: torch.from_numpy(np.zeros(tuple(tensor.shape), np.int64))
-            for name, tensor in self.network.state_dict().items()
-            if name not in tensors
-        }
-        self.network.load_state_dict(tensors, assign=True)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        import torch
-
-        # On this device a network has shapes and no numbers: a header that asks for gigabytes costs nothing.
-        with torch.device("meta"):
-            return super().load(path)
+        # A header that asks for gigabytes costs nothing: nothing is built before its shapes are compared.
+        wanted = forward.shapes(self.layers)
+        expect_arrays(arrays, {name: (shape, np.float32) for name, shape in wanted.items()})
+        self._arrays = {name: array.copy() for name, array in arrays.items()}
+        self._functions = forward.functions(self.layers, self._arrays)
+        self.__dict__.pop("network", None)  # the one before
 
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:
@@ -155,45 +163,52 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
     return torch.tensor(images).unsqueeze(1).float().div_(255)
 
 
-def build_network(config: Config) -> nn.Sequential:
-    """Build the layers, from float (n, 1, 28, 28) to logits (n, 10)."""
-    from torch import nn
-
-    class Standardise(nn.Module):
-        """Subtract MNIST's mean and divide by its standard deviation."""
-
-        def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            return (batch - 0.1307) / 0.3081
-
-    activation, bias = getattr(nn, config.activation), not config.batch_norm
-    layers: list[nn.Module] = [Standardise()]
+def describe(config: Config) -> list[forward.Layer]:
+    """List the layers, from images scaled to 0 to 1 to ten logits, for NumPy and PyTorch alike."""
+    bias = not config.batch_norm
+    layers: list[forward.Layer] = [("Standardise",)]
     channels, side = 1, 28
     for stage, width in enumerate(config.conv_channels):
         for index in range(config.convs_per_stage):
             first = config.pooling == "stem" and stage == index == 0
             strided = config.pooling in ("stride", "stem") and stage > 0 and index == 0
             stride, kernel = 2 if first or strided else 1, 5 if first else config.kernel_size
-            layers.append(nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=bias))
+            layers.append(("Conv2d", channels, width, kernel, stride, kernel // 2, 1, 1, bias))
             side = (side - 1) // stride + 1
             last = index == config.convs_per_stage - 1 and stage < len(config.conv_channels) - 1
             if last and config.pooling in ("max", "average"):
                 # Pooled before normalisation and activation, which then have a quarter of the work.
-                layers.append(nn.MaxPool2d(2) if config.pooling == "max" else nn.AvgPool2d(2))
+                layers.append(("MaxPool2d" if config.pooling == "max" else "AvgPool2d", 2))
                 side //= 2
-            layers += [nn.BatchNorm2d(width)] if config.batch_norm else []
-            layers.append(activation())
+            layers += [("BatchNorm2d", width)] if config.batch_norm else []
+            layers.append((config.activation,))
             channels = width
     if config.conv_channels and config.head != "flatten":
-        layers.append(nn.AdaptiveMaxPool2d(1) if config.head == "max" else nn.AdaptiveAvgPool2d(1))
+        layers.append(("AdaptiveMaxPool2d" if config.head == "max" else "AdaptiveAvgPool2d", 1))
         side = 1
-    layers.append(nn.Flatten())
+    layers.append(("Flatten",))
     features = channels * side * side
     for units in config.hidden:
-        layers += [nn.Dropout(config.dropout)] if config.dropout else []
-        layers.append(nn.Linear(features, units, bias=bias))
-        layers += [nn.BatchNorm1d(units)] if config.batch_norm else []
-        layers.append(activation())
+        layers += [("Dropout", config.dropout)] if config.dropout else []
+        layers.append(("Linear", features, units, bias))
+        layers += [("BatchNorm1d", units)] if config.batch_norm else []
+        layers.append((config.activation,))
         features = units
-    layers += [nn.Dropout(config.dropout)] if config.dropout else []
-    layers.append(nn.Linear(features, 10))
-    return nn.Sequential(*layers)
+    layers += [("Dropout", config.dropout)] if config.dropout else []
+    layers.append(("Linear", features, 10, True))
+    return layers
+
+
+def build_network(config: Config) -> nn.Sequential:
+    """Build the layers in PyTorch, from float (n, 1, 28, 28) to logits (n, 10)."""
+    from torch import nn
+
+    class Standardise(nn.Module):
+        """Subtract MNIST's mean and divide by its standard deviation."""
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return (batch - forward.MEAN) / forward.DEVIATION
+
+    known = {"Standardise": Standardise}
+    layers = describe(config)
+    return nn.Sequential(*((known.get(name) or getattr(nn, name))(*rest) for name, *rest in layers))

@@ -12,15 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import ann
 from classifier import check_images, option
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,9 @@ class Detector(ann.ANN):
         ValueError as `predict_proba` does.
         """
         batch, single = check_images(images)
-        probability = evidence(self.logits(ann.to_tensor(batch))).sigmoid().numpy()
+        from scipy.special import expit
+
+        probability = expit(evidence(self.scores(batch)))
         # Damaged weights can overflow. Then nothing is known, and the classifiers' answers stand.
         probability = np.nan_to_num(probability, nan=1.0)
         return probability[0] if single else probability
@@ -70,12 +68,14 @@ class Detector(ann.ANN):
         """
         import torch
 
-        scores = [evidence(self.logits(ann.to_tensor(images))).numpy() for images in digits]
+        scores = [evidence(self.scores(images)) for images in digits]
         threshold = min(np.sort(score)[int(flagged * len(score))] for score in scores)
         with torch.no_grad():
             self.network[-1].get_parameter("bias").sub_(float(threshold))
 
 
-def evidence(logits: torch.Tensor) -> torch.Tensor:
+def evidence(logits: np.ndarray) -> np.ndarray:
     """Return the logit of "is a digit", float (n,), of the ten digits' logits, float (n, 10)."""
-    return logits.logsumexp(dim=1)
+    from scipy.special import logsumexp
+
+    return logsumexp(logits, axis=1)

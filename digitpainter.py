@@ -37,6 +37,7 @@ from toolkit.judgement import Detector, Judge, Judgement
 from toolkit.painting import BOX, TEXTS, Answer, Answerer, Model, Worker, reason
 from toolkit.paper import Paper, Throttle, put
 from toolkit.report.texts import Texts
+from toolkit.why_panel import WhyPanel
 
 PEN_WIDTHS = (8, 28, 70)  # the narrowest, the first and the widest pen, in units of the box
 ASK = 1 / 30  # s between two questions to the classifiers while the pen moves
@@ -94,6 +95,7 @@ class Painter:
         self.keys: list[tuple[str, str]] = []
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._asked = self._oldest = 0  # revisions: of the last question, and of the first that still matters
+        self._asked_why = False  # whether the last question was also why
         self._polling = False
         self._interrupted = False
         self._started = self._closed = False
@@ -128,6 +130,7 @@ class Painter:
         self.cards.columnconfigure(column, weight=1, uniform="card")
         card = Card(frame, self.look, name, source, command)
         card.pack(fill="both", expand=True)
+        self.why.add(card)
         worker = Worker(load, self._answers)
         self.workers[worker] = card
         self.waiting[worker] = time.perf_counter()
@@ -227,6 +230,7 @@ class Painter:
         bold, colour = self.look.font(12, "bold"), self.look.colour["doubt"]
         self._remark = ttk.Label(self.side, font=bold, foreground=colour)
         self._remark.place(x=px(4), y=-px(17))  # above the cards there is room for one line
+        self.why = WhyPanel(self.side, self.look, self._ask)
         self._show_image()
 
     def _add_canvas(self) -> None:
@@ -278,7 +282,7 @@ class Painter:
         self.keys.append((say("mouse"), say("key_draw")))
         undo = ["<Control-z>", "<Control-Z>", "<Command-z>", "<BackSpace>"]
         self.add_key(f"{CONTROL}Z", say("key_undo"), undo, self.undo)
-        self.add_key("Esc", say("key_clear"), ["<Escape>"], self.clear)
+        self.add_key("Esc", say("key_clear"), ["<Escape>"], lambda: self.why.close() or self.clear())
         wider, narrower = (partial(self._widen, step) for step in (4, -4))
         self.add_key("+", say("key_wider"), ["<plus>", "<KP_Add>"], wider)
         self.add_key("−", say("key_narrower"), ["<minus>", "<KP_Subtract>"], narrower)
@@ -335,7 +339,7 @@ class Painter:
         self._poll_soon()
 
     def _load_next(self) -> None:
-        # One after the other: importing PyTorch beside them, the quick ones would be ready no sooner than it.
+        # One after the other: beside a slow one, the quick ones would be ready no sooner than it.
         for worker in self.workers:
             if worker.ident is None:
                 worker.start()
@@ -346,12 +350,13 @@ class Painter:
             self._oldest = self.drawing.revision
         if self._judgement is not None:
             self._judgement.draw()
-        if self._asked != self.drawing.revision:
+        if self._asked != self.drawing.revision or self.why.is_open:
             self._ask_frame.now()
 
     def _ask(self) -> None:
         """Show the drawing's image and ask every classifier about it."""
         self._asked = self.drawing.revision
+        self._asked_why = self.why.is_open and not self.drawing.pen_down
         self.image = self.drawing.image()
         for worker in self.workers:
             self._ask_one(worker)
@@ -364,10 +369,11 @@ class Painter:
         self.workers[worker].state = "ready"
         if self.image.any():
             self.waiting.setdefault(worker, time.perf_counter())
-            worker.ask(self._asked, self.image)
+            worker.ask(self._asked, self.image, why=self._asked_why)
         else:  # blank paper is no digit
             self.waiting.pop(worker, None)
             self.workers[worker].blank()
+            self.why.show(self.workers[worker], [], self.image)
 
     def _poll_soon(self) -> None:
         if self.waiting and self._started and not self._polling:
@@ -394,21 +400,26 @@ class Painter:
             self._load_next()
         if card is None or (answer.revision is not None and answer.revision < self._oldest):
             return
-        if answer.revision in (None, self._asked):
+        newest = answer.revision == self._asked and (answer.parts is not None) == self._asked_why
+        if newest or answer.revision is None:
             self.waiting.pop(worker, None)
         else:  # while the pen moves, an answer is about the drawing as it just was
             self.waiting[worker] = time.perf_counter()
+        metrics = getattr(worker.classifier, "metrics", {})
         if answer.error is not None:
             card.fail(reason(answer.error))
-            return
-        assert worker.classifier is not None
-        if answer.revision is None:
+        elif answer.revision is None:
+            if hasattr(worker.classifier, "explain") and not self.why.is_offered:
+                self.why.offer()
+                self.add_key("W", self.texts.say("key_why"), ["<w>", "<W>"], self.why.toggle)
             card.state = "ready"
-            card.rate(worker.classifier.metrics)
+            card.rate(metrics)
             card.draw()
             self._ask_one(worker)
         else:
-            card.answer(answer.probabilities, worker.classifier.metrics.get("unsure_below"))
+            card.answer(answer.probabilities, metrics.get("unsure_below"))
+        if newest and answer.parts is not None:
+            self.why.show(card, answer.parts, self.image)
 
     def _interrupt(self, *_: object) -> None:
         self._interrupted = True

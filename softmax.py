@@ -45,16 +45,8 @@ class Softmax(Classifier):
         products = pixels(image[None])[0] * weights
         score = float(products.sum() + self.biases[digit])
         return [
-            Part(
-                "Blue ink speaks for the digit, red ink against it. Their sum, and a constant, is the score.",
-                [Picture(products.reshape(28, 28), digit, score)],
-                signed=True,
-            ),
-            Part(
-                "These are the digit's weights: blue where it wants ink, red where it wants paper.",
-                [Picture(weights.reshape(28, 28), digit)],
-                signed=True,
-            ),
+            Part("why_ink", [Picture(products.reshape(28, 28), digit, score)], signed=True),
+            Part("why_weights", [Picture(weights.reshape(28, 28), digit)], signed=True),
         ]
 
 

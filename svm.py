@@ -269,10 +269,7 @@ class SVM(Classifier):
         distances = self._square_norms - 2 * (self.support_vectors @ self._features(image[None])[0])
         nearest = np.argsort(distances, kind="stable")
         parts = []
-        for sign, text in (
-            (1, "Of the examples that speak for the answer, these are the most like the drawing."),
-            (-1, "Of the examples that speak against it, these are the most like the drawing."),
-        ):
+        for sign, text in ((1, "why_for"), (-1, "why_against")):
             chosen = nearest[sign * counts[nearest] > 0][:EXAMPLES]
             pictures = self.draw(self.support_vectors[chosen])
             found = zip(pictures, digits[chosen].tolist(), counts[chosen].tolist(), strict=True)

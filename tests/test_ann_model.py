@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import fields
+from functools import partial
 
+import ann
 import train_ann
 from ann import ANN
-from classifier import InputError
+from classifier import ROOT, InputError
 from conftest import silent_run
 
 import numpy as np
@@ -14,9 +18,12 @@ import pytest
 import torch
 
 
-def choices(name: str) -> tuple:
-    """The values that an option of the training may have."""
-    return next(field for field in fields(train_ann.Config) if field.name == name).metadata["choices"]
+def choices_of(config: type, name: str) -> tuple:
+    """The values that an option may have."""
+    return next(field for field in fields(config) if field.name == name).metadata["choices"]
+
+
+choices = partial(choices_of, train_ann.Config)
 
 
 SMALL = {"conv_channels": [4], "convs_per_stage": 1, "epochs": 1, "batch_size": 64, "device": "cpu"}
@@ -51,7 +58,60 @@ def test_every_description_builds_saves_and_answers(config, random_images, tmp_p
     probabilities = model.predict_proba(random_images)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     model.save(tmp_path / "model")
-    np.testing.assert_array_equal(ANN.load(tmp_path / "model").predict_proba(random_images), probabilities)
+    again = ANN.load(tmp_path / "model").predict_proba(random_images)
+    np.testing.assert_allclose(again, probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", choices_of(ann.Config, "pooling"))
+@pytest.mark.parametrize("head", choices_of(ann.Config, "head"))
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("number", range(8))
+def test_numpy_and_pytorch_give_the_same_answers(pooling, head, batch_norm, number, random_images):
+    description = {
+        "conv_channels": [(), (3,), (4, 6), (3, 5, 7), (2, 3, 4, 5)][number % 5],
+        "convs_per_stage": 1 + number % 3,
+        "kernel_size": (1, 3, 5, 7, 9, 11)[number % 6],
+        "activation": choices("activation")[number % 7],
+        "hidden": [(), (11,), (9, 8)][number % 3],
+        "dropout": 0.3 * (number % 2),
+    }
+    fast = ANN(**description, pooling=pooling, head=head, batch_norm=batch_norm)
+    rng = np.random.default_rng(number)
+    arrays = {
+        name: (rng.uniform(0.5, 1.5, array.shape) if array.ndim == 1 else array).astype(np.float32)
+        for name, array in fast.arrays().items()
+    }
+    fast.set_arrays(arrays)
+    images = random_images[:23]
+    scores = fast.scores(images)
+    maps = fast.feature_maps(images[0])
+    assert "network" not in vars(fast), "PyTorch did nothing"
+    np.testing.assert_allclose(scores, fast.logits(ann.to_tensor(images)).numpy(), rtol=1e-4, atol=1e-4)
+    assert fast.arrays().keys() == arrays.keys()
+    for name, array in fast.arrays().items():
+        np.testing.assert_array_equal(array, arrays[name])
+    for one, same in zip(maps, fast.feature_maps(images[0]), strict=True):
+        np.testing.assert_array_equal(one, same)
+
+
+def test_answers_explanations_and_doubts_need_no_pytorch(tmp_path):
+    code = """if True:
+        import sys, numpy
+        import predict
+        from toolkit.painting import explain
+        image = numpy.zeros((28, 28), numpy.uint8)
+        image[4:24, 12:16] = 255
+        for kind in predict.CLASSIFIERS:
+            model = predict.load(kind)
+            assert model.predict(image) == 1
+            assert model.explain(image)
+            assert model.parameters()
+        assert predict.load_detector().is_digit(image)
+        assert "torch" not in sys.modules
+        model.network
+        assert "torch" in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_parameters_are_counted():

@@ -22,6 +22,8 @@ from toolkit import browser
 from toolkit.browser import MOST_BYTES, MOST_POINTS, TEXTS, Server
 from toolkit.drawings import load
 from toolkit.framing import frame_strokes
+from toolkit.painting import TEXTS as WINDOW_TEXTS
+from toolkit.report.texts import Texts
 
 import chromium
 import numpy as np
@@ -112,6 +114,29 @@ def test_answers_are_the_classifiers_own(softmax_model, svm_model, ann_model, se
         assert (card["digit"], card["unsure"]) == best_guess(expected, model.metrics.get("unsure_below"))
         np.testing.assert_allclose(card["probabilities"], expected, rtol=1e-5)
     assert found["is_digit"] is None
+
+
+def test_explanations_come_with_the_answers_if_asked_why(softmax_model, svm_model, ann_model, serve):
+    models = [softmax_model, svm_model, ann_model]
+    server = serve(*models, Fake())
+    assert "parts" not in answer(server, SEVEN)["cards"][0]
+    status, _, content = ask(server, "POST", f"/{server.token}/why", {"strokes": SEVEN})
+    assert status == 200
+    cards = json.loads(content)["cards"]
+    image = frame_strokes([np.array(SEVEN[0])])
+    texts = Texts("en", WINDOW_TEXTS)
+    for model, card in zip(models, cards, strict=False):
+        expected = model.explain(image)
+        assert [part["text"] for part in card["parts"]] == [part.say(texts) for part in expected]
+        for part, same in zip(card["parts"], expected, strict=True):
+            assert part["signed"] == same.signed
+            for picture, one in zip(part["pictures"], same.pictures, strict=True):
+                assert (picture["digit"], picture["weight"]) == (one.digit, pytest.approx(one.weight))
+                scaled = one.values / max(np.abs(one.values).max(), 1e-12)
+                np.testing.assert_allclose(picture["values"], scaled, atol=1e-3)
+    assert cards[-1]["parts"] == []
+    _, _, content = ask(server, "POST", f"/{server.token}/why", {"strokes": []})
+    assert all("digit" not in card for card in json.loads(content)["cards"])
 
 
 def test_unsure_is_said_and_blank_paper_is_no_digit(serve):
@@ -440,6 +465,26 @@ def test_keys_and_buttons(serve, tab):
     draw(page, [[[250, 250]]])  # a dot
     assert settle(page)[0]["digit"] == "0"
     assert page.evaluate("strokes[0].width") == 8
+
+
+def test_why_covers_the_cards_follows_the_drawing_and_escape_leads_back(softmax_model, serve, tab):
+    page = tab(serve(softmax_model, Fake()))
+    said = "at('reasons').innerText"
+    press(page, "w")
+    assert page.evaluate(said) == TEXTS["nothing"]
+    draw(page, SEVEN)
+    line = Texts("en", WINDOW_TEXTS).say("why_ink")
+    page.until(f"{said}.includes({json.dumps(line)})")
+    assert page.evaluate("document.querySelectorAll('.reason').length") == 1, "the other cannot explain"
+    picture = "document.querySelector('.reason canvas').getContext('2d').getImageData(0, 0, 28, 28).data"
+    assert page.evaluate(f"new Set({picture}).size") > 20
+    assert page.evaluate("at('why').textContent") == TEXTS["close"]
+    press(page, "Escape")
+    assert page.evaluate("at('reasons').hidden && strokes.length === 1")
+    press(page, "Escape")
+    assert page.evaluate("strokes.length") == 0
+    page.evaluate("at('why').click()")
+    assert page.evaluate(said) == TEXTS["nothing"]
 
 
 def test_what_goes_wrong_is_said(serve, tab):

@@ -6,6 +6,8 @@ from ann import ANN
 from classifier import Classifier
 from svm import PAIRS, SVM
 from toolkit import features
+from toolkit.painting import LANGUAGES, TEXTS
+from toolkit.report.texts import Texts
 from toolkit.why import PATCH, Part, cover
 
 import numpy as np
@@ -20,13 +22,16 @@ def images(digits_validation):
 
 
 def test_every_model_explains_itself_in_lines_and_small_pictures(model, images):
+    window_texts = [Texts(language, TEXTS) for language in LANGUAGES]
     for image in [*images, np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)]:
         parts = model.explain(image)
         assert parts
         for part in parts:
             assert isinstance(part, Part)
-            assert part.text.endswith(".")
-            assert "\n" not in part.text
+            for texts in window_texts:
+                assert part.text in texts.sentences
+                assert part.say(texts).endswith(".")
+                assert "\n" not in part.say(texts)
             for picture in part.pictures:
                 assert picture.values.dtype == np.float32
                 assert picture.values.ndim == 2

@@ -17,6 +17,7 @@ import socketserver
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from urllib.parse import urlsplit
 
 from classifier import InputError, best_guess
 from toolkit.framing import frame_strokes
-from toolkit.painting import BOX, reason
+from toolkit.painting import BOX, explain, reason
+from toolkit.painting import TEXTS as WINDOW_TEXTS
+from toolkit.report.texts import Texts
+from toolkit.why import Part
 
 import numpy as np
 
@@ -47,6 +51,9 @@ TEXTS = {  # every text of the page
     "unsure": "unsure, ",
     "make": "To make it:",
     "doubt": "not a digit?",
+    "why": "Why?",
+    "close": "Close (Esc)",
+    "nothing": "Draw a digit: here stands why each classifier answers as it does.",
     "lost": "No answer from predict.py: it has ended, or the connection is lost.",
 }
 
@@ -128,15 +135,16 @@ class Server(ThreadingHTTPServer):
         model = Model(load, lambda classifier: classifier.predict_proba(blank))
         self._models.append(({"name": name, "source": source, "command": command}, model))
 
-    def answer(self, strokes: Sequence[np.ndarray]) -> dict[str, Any]:
+    def answer(self, strokes: Sequence[np.ndarray], *, why: bool = False) -> dict[str, Any]:
         """Return what the page shows of a drawing, strokes (k, 2) each, as an object for JSON.
 
-        `image` is what classifiers see, 784 bytes in base64. `cards` are their answers. `is_digit` is None
-        where there is no detector or nothing to judge.
+        `image` is what classifiers see, 784 bytes in base64. `cards` are their answers; `why` adds what they
+        rest on. `is_digit` is None where there is no detector or nothing to judge.
         """
         image = frame_strokes(strokes)
         asked = [
-            (about, model.ask(lambda classifier: _card(classifier, image))) for about, model in self._models
+            (about, model.ask(lambda classifier: _card(classifier, image, why)))
+            for about, model in self._models
         ]
         judged = self._detector and self._detector.ask(lambda detector: bool(detector.is_digit(image)))
         is_digit = None
@@ -162,13 +170,28 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _card(classifier: Any, image: np.ndarray) -> dict[str, Any]:
-    """Return a classifier's answer; without "digit" if it has none."""
+def _card(classifier: Any, image: np.ndarray, why: bool) -> dict[str, Any]:
+    """Return a classifier's answer, with its explanation if asked why; without "digit" if it has none."""
     probabilities = classifier.predict_proba(image) if image.any() else None
     if probabilities is None:
         return {}
     digit, unsure = best_guess(probabilities, classifier.metrics.get("unsure_below"))
-    return {"digit": digit, "unsure": unsure, "probabilities": probabilities.tolist()}
+    card = {"digit": digit, "unsure": unsure, "probabilities": probabilities.tolist()}
+    return card | ({"parts": [_part(part) for part in explain(classifier, image)]} if why else {})
+
+
+@cache
+def _texts() -> Texts:
+    return Texts("en", WINDOW_TEXTS)
+
+
+def _part(part: Part) -> dict[str, Any]:
+    """Return one line of an explanation and its pictures, whose values are -1 to 1."""
+    pictures = []
+    for values, digit, weight in part.pictures:
+        share = np.nan_to_num(values / max(float(np.abs(values).max(initial=0)), 1e-12))
+        pictures.append({"values": share.round(3).tolist(), "digit": digit, "weight": weight})
+    return {"text": part.say(_texts()), "signed": part.signed, "pictures": pictures}
 
 
 def _result(future: Future[dict[str, Any]] | None) -> dict[str, Any]:
@@ -228,9 +251,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            if self._place() != "answer":
+            place = self._place()
+            if place not in ("answer", "why"):
                 raise Refusal(404, "There is no such page.")
-            answer = self.server.answer(read_strokes(self._body()))
+            answer = self.server.answer(read_strokes(self._body()), why=place == "why")
             self._send("application/json", json.dumps(answer).encode())
         except Refusal as refusal:
             self.send_error(refusal.status, str(refusal))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from classifier import ROOT, InputError
 from toolkit.framing import frame_strokes
+from toolkit.why import Part
 
 import numpy as np
 
@@ -115,6 +116,7 @@ class Answer(NamedTuple):
     revision: int | None  # of the drawing; None reports that the classifier is loaded, or could not be
     probabilities: np.ndarray | None  # float32 (10,), or None if there is no answer
     error: Exception | None
+    parts: list[Part] | None = None  # why it answers so, if that was asked; [] if it does not say
 
 
 class Worker(threading.Thread):
@@ -135,11 +137,11 @@ class Worker(threading.Thread):
         self.classifier: Answerer | None = None
         self._load = load
         self._answers = answers
-        self._asked: queue.SimpleQueue[tuple[int, np.ndarray] | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[tuple[int, np.ndarray, bool] | None] = queue.SimpleQueue()
 
-    def ask(self, revision: int, image: np.ndarray) -> None:
+    def ask(self, revision: int, image: np.ndarray, *, why: bool = False) -> None:
         """Ask about a drawing's image, uint8 (28, 28); the answer comes through the queue."""
-        self._asked.put((revision, image))
+        self._asked.put((revision, image, why))
 
     def stop(self) -> None:
         """Let the thread end when it has done what it is at."""
@@ -166,17 +168,26 @@ class Worker(threading.Thread):
                 task = self._asked.get()
             if task is None:
                 return
-            revision, image = task
+            revision, image, why = task
             try:
                 probabilities = classifier.predict_proba(image)
                 if probabilities is not None and not (
                     probabilities.shape == (10,) and np.isfinite(probabilities).all()
                 ):
                     raise ValueError(f"wanted 10 finite probabilities; got {probabilities}.")
-                answer = Answer(self, revision, probabilities, None)
+                parts = explain(classifier, image) if why else None
+                answer = Answer(self, revision, probabilities, None, parts)
             except Exception as error:
-                answer = Answer(self, revision, None, error)
+                answer = Answer(self, revision, None, error, [] if why else None)
             self._answers.put(answer)
+
+
+def explain(classifier: Any, image: np.ndarray) -> list[Part]:
+    """Let a classifier say why it answers as it does; [] if it does not, and a line if it fails."""
+    try:
+        return classifier.explain(image) if hasattr(classifier, "explain") else []
+    except Exception as error:  # the answer itself stands
+        return [Part(reason(error), [])]
 
 
 def reason(error: Exception) -> str:

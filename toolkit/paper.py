@@ -146,7 +146,7 @@ class Paper(tk.Canvas):
             put(self._picture, self._shades[self.ink.coverage[top:bottom, left:right]], left, top)
 
 
-def put(picture: tk.PhotoImage, grey: np.ndarray, left: int = 0, top: int = 0) -> None:
-    """Paste uint8 (height, width) into a picture, which grows if it is too small."""
-    data = b"P5 %d %d 255\n" % grey.shape[::-1] + grey.tobytes()
+def put(picture: tk.PhotoImage, pixels: np.ndarray, left: int = 0, top: int = 0) -> None:
+    """Paste greys, uint8 (height, width), or colours, (height, width, 3), into a picture, which may grow."""
+    data = b"P%d %d %d 255\n" % (3 + pixels.ndim, *pixels.shape[1::-1]) + pixels.tobytes()
     picture.tk.call(picture, "put", data, "-format", "ppm", "-to", left, top)

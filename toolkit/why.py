@@ -1,17 +1,22 @@
 """What a classifier's explanation consists of, and covering parts of an image, which any classifier allows.
 
+    texts = Texts("en", painting.TEXTS)
     for part in classifier.explain(image):    # uint8 (28, 28)
-        print(part.text, [picture.weight for picture in part.pictures])
+        print(part.say(texts), [picture.weight for picture in part.pictures])
 
-Each model says in its own file what there is to show of it.
+Each model says in its own file what there is to show of it. `toolkit/why_panel.py` shows it in the window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from toolkit.report.texts import Texts
 
 PATCH = 6  # side in pixels of the part that is covered, a pen's width and a half on each side of a stroke
 STEP = 2  # pixels between two such parts
@@ -36,12 +41,21 @@ class Picture(NamedTuple):
 class Part(NamedTuple):
     """One line for a student, and the pictures that it is about.
 
-    `text` never holds a number that was measured, so that it can be translated.
+    Attributes
+    ----------
+    text : the key of a sentence in `toolkit/window/`, or else the line itself.
+    signed : whether the pictures' values are for the answer and against it.
+    values : of the words in braces in the sentence.
     """
 
     text: str
     pictures: list[Picture]
     signed: bool = False
+    values: Mapping[str, object] = MappingProxyType({})
+
+    def say(self, texts: Texts) -> str:
+        """Return the line in the language of the window's texts."""
+        return texts.say(self.text, **self.values) if self.text in texts.sentences else self.text
 
 
 def cover(image: np.ndarray, digit: int, ask: Callable[[np.ndarray], np.ndarray]) -> list[Part]:
@@ -77,10 +91,6 @@ def cover(image: np.ndarray, digit: int, ask: Callable[[np.ndarray], np.ndarray]
         covered[worst].astype(np.float32) / 255, int(probabilities[worst].argmax()), float(falls[worst])
     )
     return [
-        Part(
-            "Cover the blue parts and the answer loses probability; cover the red ones and it gains some.",
-            [Picture(total / np.maximum(count, 1), digit)],
-            signed=True,
-        ),
-        Part("This is the drawing without its most important part, and what is read then.", [without]),
+        Part("why_covered", [Picture(total / np.maximum(count, 1), digit)], signed=True),
+        Part("why_without", [without]),
     ]
