@@ -238,7 +238,7 @@ class TrialRun(tracking.Run):
         """
         from tqdm import tqdm
 
-        description = f"trial {self.trial.number} of {self.sweep.trials}, {description}"
+        description = f"trial {self.trial.number}, {description}"
         if self.sweep.quiet:
             return tqdm(iterable, disable=True)
         if self.sweep.workers == 1 and sys.stderr.isatty():
