@@ -251,14 +251,18 @@ def front_panels(
 
 
 def _near_fronts(fronts: Sequence[Any], pair: tuple[str, str]) -> np.ndarray:
-    """Return which trials, bool (n,), cost at most twice as much as the worst on a front."""
+    """Return which trials, bool (n,), are near the fronts.
+
+    They cost at most twice as much as the worst on a front, or make three times as many errors where both
+    metrics are shares.
+    """
     shares = [METRICS[name].unit == "%" for name in pair]
     costs = [np.where(shares, 1 - front.values, front.values) for front in fronts]
     worst = np.max(
         [cost[front.optimal].max(axis=0) for cost, front in zip(costs, fronts, strict=True) if len(cost)],
         axis=0,
     )
-    return np.asarray((np.concatenate(costs) <= 2 * worst).all(axis=1))
+    return np.asarray((np.concatenate(costs) <= (3 if all(shares) else 2) * worst).all(axis=1))
 
 
 def _draw_front(
