@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from conftest import ROOT, Script
-from toolkit.files import read_json
+from toolkit.files import read_json, read_lines
 
 import pytest
 
@@ -19,6 +19,7 @@ import first_model
 import growth
 import measuring
 import run
+import softmax_alternatives
 
 
 @pytest.mark.parametrize("part", ["ann", "augment", "svm", "growth"])
@@ -88,3 +89,11 @@ def test_a_part_that_fails_leaves_the_others_measured(monkeypatch, tmp_path, cap
     assert "    a took 1 s" in page
     assert "Part b" not in page
     assert "    c took 1 s" in page
+
+
+def test_softmax_and_its_alternatives_read_most_digits(tmp_path):
+    file = tmp_path / "alternatives.jsonl"
+    softmax_alternatives.main(["--dataset", "digits", "--output", str(file)])
+    rows = read_lines(file)
+    assert [row["method"] for row in rows] == list(softmax_alternatives.METHODS)
+    assert all(row[split] > 0.8 for row in rows for split in ("train", "validation", "test"))

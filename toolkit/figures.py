@@ -1,4 +1,4 @@
-"""Every plot that the stages and the report show.
+"""The plots that the stages show, and the report with them; `report.plots` has those of the report alone.
 
     figures.save(figures.confusion(metrics, "SVM on mnist/test"), "confusion.png")
 
@@ -30,7 +30,6 @@ WIDTH = 17.0  # cm, of the text on an A4 page
 TRAIN_COLOUR, VALIDATION_COLOUR = "#8a94a3", "#1f5fa8"
 COLOURS = ("#1f5fa8", "#c8501e", "#2b7d4f", "#7a4a9e", "#8a6d1a", "#4f6470")  # of studies and models
 MARKS = ("o", "s", "^", "D", "v", "P")  # of studies
-MOST_BARS = 10
 INK, GRID, FAILED = "#24292f", "#e4e7eb", "#d1242f"
 STYLE: dict[Any, Any] = {
     "font.family": "STIXGeneral",  # comes with Matplotlib, so figures look the same everywhere
@@ -78,6 +77,18 @@ def confusion(
     metrics : as `evaluate` returns them.
     width : in cm. From 12 cm on, each cell also shows its share of the row.
     """
+    figure = new_figure(width, width * (1.04 if title else 0.955))
+    axes = figure.add_subplot()
+    draw_confusion(axes, metrics, roomy=width >= 12, label=label, language=language)
+    if title:
+        axes.set_title(f"{title}\n{headline(metrics)}", fontsize=11, pad=8)
+    return figure
+
+
+def draw_confusion(
+    axes: Axes, metrics: Mapping[str, Any], *, roomy: bool, label: Label, language: str, size: float = 6.5
+) -> None:
+    """Draw a confusion matrix as `confusion` does; a roomy one also shows shares."""
     from matplotlib import colormaps
 
     counts = np.array(metrics["confusion"])
@@ -88,16 +99,13 @@ def confusion(
     colours[counts == 0] = (1, 1, 1, 1)
     colours[range(10), range(10)] = colormaps["Blues"](0.25 + 0.6 * share.diagonal())
 
-    roomy = width >= 12
-    figure = _figure(width, width * (1.04 if title else 0.955))
-    axes = figure.add_subplot()
     edges = np.arange(11) - 0.5
     axes.pcolormesh(edges, edges, colours, edgecolors=GRID, linewidth=0.5)
     for true, read in np.argwhere(counts):
         dark = true == read and share[true, read] > 0.4
         style: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if dark else INK}
         count = number(counts[true, read], 0, language)
-        axes.text(read, true - 0.12 * roomy, count, fontsize=11 if roomy else 6.5, **style)
+        axes.text(read, true - 0.12 * roomy, count, fontsize=11 if roomy else size, **style)
         if roomy:
             percent = METRICS["accuracy"].text(share[true, read], language)
             axes.text(read, true + 0.25, percent, fontsize=7, **style)
@@ -106,9 +114,6 @@ def confusion(
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    if title:
-        axes.set_title(f"{title}\n{headline(metrics)}", fontsize=11, pad=8)
-    return figure
 
 
 def learning_curve(
@@ -124,30 +129,37 @@ def learning_curve(
     ------
     ValueError : no epochs.
     """
-    from matplotlib.ticker import MaxNLocator
-
     if not epochs:
         raise ValueError("wanted at least one epoch to plot.")
-    figure = _figure(WIDTH, 5.6 if title else 5.2, title)
+    figure = new_figure(WIDTH, 5.6 if title else 5.2, title)
+    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        draw_curves(axes, epochs, what, label=label, language=language)
+    add_legend(figure)
+    return figure
+
+
+def draw_curves(
+    axes: Axes, epochs: Sequence[Mapping[str, float]], what: str, *, label: Label, language: str
+) -> None:
+    """Draw the "loss" or the "accuracy" of both splits over the epochs."""
+    from matplotlib.ticker import MaxNLocator
+
     splits = {
         "running": ("training steps", TRAIN_COLOUR, ":"),
         "train": ("train split", TRAIN_COLOUR, "o-"),
         "val": ("validation split", VALIDATION_COLOUR, "o-"),
     }
-    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        shown: list[float] = []
-        for split, (name, colour, line) in splits.items():
-            known = [e for e in epochs if math.isfinite(e.get(f"{split}_{what}", math.nan))]
-            values = [epoch[f"{split}_{what}"] for epoch in known]
-            if known:
-                numbers, size = [epoch["epoch"] for epoch in known], 5 if len(known) < 3 else 2.5
-                axes.plot(numbers, values, line, color=colour, markersize=size, label=label(name))
-            shown += values
-        metric_scale(axes, "y", what, shown, label(what), language)
-        axes.set_xlabel(label("epoch"))
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    _legend(figure)
-    return figure
+    shown: list[float] = []
+    for split, (name, colour, line) in splits.items():
+        known = [e for e in epochs if math.isfinite(e.get(f"{split}_{what}", math.nan))]
+        values = [epoch[f"{split}_{what}"] for epoch in known]
+        if known:
+            numbers, size = [epoch["epoch"] for epoch in known], 5 if len(known) < 3 else 2.5
+            axes.plot(numbers, values, line, color=colour, markersize=size, label=label(name))
+        shown += values
+    metric_scale(axes, "y", what, shown, label(what), language)
+    axes.set_xlabel(label("epoch"))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
 
 
 def mistakes(
@@ -178,7 +190,7 @@ def mistakes(
         worst = f", the worst {len(shown)} of them" if len(shown) < len(wrong) else ""
         title += f"\n{len(wrong):,} of {len(labels):,} read wrong{worst}"
         title += " (true digit → answer, and its probability)"
-    figure = _figure(WIDTH, (WIDTH / columns + 0.75) * rows + (1.3 if title else 0), title)
+    figure = new_figure(WIDTH, (WIDTH / columns + 0.75) * rows + (1.3 if title else 0), title)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
@@ -212,7 +224,7 @@ def front_panels(
 
     odd = len(panels) % 2
     rows = (len(panels) + odd) // 2
-    figure = _figure(WIDTH, 7.0 * rows + (3.0 if odd else 0) + 2.0, title)
+    figure = new_figure(WIDTH, 7.0 * rows + (3.0 if odd else 0) + 2.0, title)
     grid = figure.add_gridspec(rows, 2, height_ratios=[1.4 if odd and row == 0 else 1 for row in range(rows)])
     names = sorted({front.name for own in panels.values() for front in own})
     for index, (pair, own) in enumerate(panels.items()):
@@ -242,7 +254,7 @@ def front_panels(
     axes.plot([], [], "o", markersize=3.5, label=label("another finished trial"), **key)
     if any(trial["state"] == "pruned" and "macro_recall" in trial for trial in everyone):
         axes.plot([], [], "x", markersize=3.5, label=label("stopped early, at its last epoch"), **key)
-    _legend(figure, columns=2, place="outside lower center")
+    add_legend(figure, columns=2, place="outside lower center")
     figure.draw_without_rendering()  # now the layout is known
     figure.set_layout_engine("none")
     for axes, (pair, own) in zip(figure.axes, panels.items(), strict=True):
@@ -318,70 +330,6 @@ def _number_fronts(axes: Axes, fronts: Sequence[Any], pair: tuple[str, str], nam
     place_labels(axes, labels, np.concatenate([front.values for front in fronts]), lines)
 
 
-def history(
-    studies: Mapping[str, Sequence[Mapping[str, Any]]], *, label: Label = str, language: str = "en"
-) -> Figure:
-    """Draw the loss of each trial in the order of the search, and the best so far; a panel for each study.
-
-    Parameters
-    ----------
-    studies : name -> trials, with number, state and loss.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    figure = _figure(WIDTH, 6.0)
-    panels = figure.subplots(1, len(studies), squeeze=False)[0]
-    for axes, (study, trials) in zip(panels, studies.items(), strict=True):
-        losses: list[float] = []
-        for state, mark, colour in (("finished", "o", VALIDATION_COLOUR), ("pruned", "x", TRAIN_COLOUR)):
-            known = [t for t in trials if t["state"] == state and 0 < (t.get("loss") or math.nan) < math.inf]
-            numbers, values = [trial["number"] for trial in known], [trial["loss"] for trial in known]
-            if known:
-                axes.plot(numbers, values, mark, color=colour, markersize=3.5, label=label(state))
-            if known and state == "finished":
-                best = np.minimum.accumulate(values)
-                axes.step(numbers, best, where="post", color=COLOURS[1], label=label("best so far"))
-            losses += values
-        metric_scale(axes, "y", "loss", losses or [1.0], label(METRICS["loss"].label), language)
-        if failed := [trial["number"] for trial in trials if trial["state"] == "failed"]:
-            at_the_top = {"transform": axes.get_xaxis_transform(), "label": label("failed")}
-            axes.plot(failed, [0.98] * len(failed), "v", color=FAILED, markersize=4, **at_the_top)
-        axes.set_title(study)
-        axes.set_xlabel(label("trial"))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _legend(figure)
-    return figure
-
-
-def importance(found: Mapping[str, Any], *, label: Label = str, language: str = "en") -> Figure:
-    """Draw a bar for each of the ten most important hyperparameters; a panel for each model.
-
-    Lines on the bars show the standard deviation over the repeats.
-
-    Parameters
-    ----------
-    found : name of the model -> `importance.Importance`. Names in parentheses are grey: they are inputs
-        beside the hyperparameters.
-    """
-    tallest = min(max(len(entry.names) for entry in found.values()), MOST_BARS)
-    figure = _figure(WIDTH, 1.6 + 0.4 * tallest)
-    panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for axes, (model, entry) in zip(panels, found.items(), strict=True):
-        names, means, deviations = (
-            getattr(entry, part)[:MOST_BARS] for part in ("names", "means", "deviations")
-        )
-        colours = [TRAIN_COLOUR if name[0] == "(" else VALIDATION_COLOUR for name in names]
-        errors = {"lw": 0.8, "ecolor": INK}
-        axes.barh(range(len(names)), means, 0.65, xerr=deviations, color=colours, error_kw=errors)
-        axes.set_yticks(range(len(names)), [label(name) if name[0] == "(" else name for name in names])
-        axes.set_ylim(tallest - 0.5, -0.5)
-        axes.grid(axis="y", visible=False)
-        axes.set_title(model)
-        axes.set_xlabel(label("loss of explained variance"))
-        linear(axes.xaxis, 1, language)
-    return figure
-
-
 def augmentation(means: Sequence[Any], *, label: Label = str, language: str = "en") -> Figure:
     """Draw accuracies by setting: means with 95 % intervals, and single seeds as faint dots.
 
@@ -395,7 +343,7 @@ def augmentation(means: Sequence[Any], *, label: Label = str, language: str = "e
         list(dict.fromkeys(getattr(mean, name) for mean in means))
         for name in ("setting", "test_set", "model")
     )
-    figure = _figure(WIDTH, 2.2 + 0.75 * len(settings))
+    figure = new_figure(WIDTH, 2.2 + 0.75 * len(settings))
     panels = figure.subplots(1, len(tests), sharey=True, squeeze=False)[0]
     for axes, test_set in zip(panels, tests, strict=True):
         for place, model in enumerate(models):
@@ -412,11 +360,11 @@ def augmentation(means: Sequence[Any], *, label: Label = str, language: str = "e
         axes.set_ylim(len(settings) - 0.5, -0.5)
         axes.set_xlabel(f"{label(METRICS['accuracy'].label)} (%)")
         linear(axes.xaxis, 100, language)
-    _legend(figure)
+    add_legend(figure)
     return figure
 
 
-def _figure(width: float, height: float, title: str = "") -> Figure:
+def new_figure(width: float, height: float, title: str = "") -> Figure:
     """Make an empty figure in the common style; its size is in cm."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -430,7 +378,7 @@ def _figure(width: float, height: float, title: str = "") -> Figure:
     return figure
 
 
-def _legend(figure: Figure, columns: int = 4, place: Any = "outside upper center") -> None:
+def add_legend(figure: Figure, columns: int = 4, place: Any = "outside upper center") -> None:
     """Put one legend above or below all panels, with each entry once."""
     entries: dict[str, Any] = {}
     for axes in figure.axes:

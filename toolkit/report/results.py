@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from classifier import Classifier
-from toolkit import datasets, drawings, evaluation, files, tracking
+from toolkit import commandline, datasets, drawings, evaluation, files, tracking
 from toolkit.config import Config
 from toolkit.datasets import ImageSet
 from toolkit.files import InputError
@@ -21,6 +21,8 @@ from toolkit.report.diagnosis import Diagnosis, diagnose
 import numpy as np
 
 NO_MATTER = ("jobs", "device")  # entries of a configuration that change no result
+# Entries in which a final training may differ from its trial.
+FREE = ("epochs", "augment", "augment_parts", "copies", "half")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class Model:
     probabilities: np.ndarray | None
 
     @property
+    def answers(self) -> np.ndarray:
+        """The digit that it reads in each test image, int (n,)."""
+        assert self.probabilities is not None, "the model was not tested"
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
     def errors(self) -> int:
         confusion = np.array(self.metrics["confusion"])
         return int(confusion.sum() - confusion.trace())
@@ -87,10 +95,12 @@ class Results:
     ----------
     names, configs : kind -> name of the classifier, and class of its training's configuration.
     test, drawn : the images that the models were tested on.
-    base : lines of `bench/results.py`.
-    means, comparisons : of the augmentation experiment.
-    notes : titles and texts.
+    base, alternatives : lines of `bench/results.py` and of `bench/softmax_alternatives.py`.
+    means, comparisons : of the augmentation experiment; `test_sets` has the titles of its test sets, and
+        `augmented` each kind's configuration in it.
+    notes : rows of a table; empty unless all results are the toolkit's own.
     sources : what was found -> where.
+    reference : those of these places that come with the toolkit.
     """
 
     names: Mapping[str, str]
@@ -101,10 +111,32 @@ class Results:
     trainings: list[Training] = field(default_factory=list)
     studies: list[Study] = field(default_factory=list)
     base: list[dict[str, Any]] = field(default_factory=list)
+    alternatives: list[dict[str, Any]] = field(default_factory=list)
     means: list[Any] = field(default_factory=list)
     comparisons: list[Any] = field(default_factory=list)
-    notes: list[tuple[str, str]] = field(default_factory=list)
+    test_sets: Mapping[str, str] = field(default_factory=dict)
+    augmented: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[list[str]] = field(default_factory=list)
     sources: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    reference: set[str] = field(default_factory=set)
+
+    def add_source(self, what: str, place: Path | str, *, reference: bool) -> None:
+        """Note where something was found, and whether it came with the toolkit."""
+        place = place if isinstance(place, str) else commandline.shown(place)
+        if place not in self.sources[what]:
+            self.sources[what].append(place)
+        if reference:
+            self.reference.add(place)
+
+    @property
+    def own(self) -> bool:
+        """Whether any result is the user's."""
+        return any(place not in self.reference for places in self.sources.values() for place in places)
+
+    def is_reference(self, place: Path | str) -> bool:
+        """Whether a result must be labelled: it came with the toolkit, and others are the user's."""
+        place = place if isinstance(place, str) else commandline.shown(place)
+        return self.own and place in self.reference
 
     def main_studies(self) -> dict[str, Study]:
         """Return each kind's study with the most finished trials."""
@@ -113,16 +145,14 @@ class Results:
 
     def chosen_trials(self) -> dict[str, int]:
         """Return, by study, the number of the trial that a model's configuration comes from."""
-        # In these a final training may differ from its trial.
-        but, chosen = ("epochs", "augment", "augment_parts", "copies", "half"), {}
-        studies = self.main_studies()
+        chosen, studies = {}, self.main_studies()
         for model in self.models:
             trained, study = model.classifier.trained_on, studies.get(model.kind)
             for trial in study.ended("finished") if study else []:
                 # The number alone might be another study's.
                 configs = trial["config"], trained.get("config", {})
                 is_it = trial["number"] == trained.get("from_trial")
-                if study and is_it and same(self.configs[model.kind], *configs, but=but):
+                if study and is_it and same(self.configs[model.kind], *configs, but=FREE):
                     chosen[study.name] = trial["number"]
         return chosen
 
@@ -213,10 +243,11 @@ def same(
     return all(values[0][name] == values[1][name] for name in {*values[0]} - {*NO_MATTER, *but})
 
 
-def read_notes(path: Path, language: str) -> list[tuple[str, str]]:
-    """Return titles and texts of [{"title": {"en": ..., "es": ...}, "text": {...}}, ...].
+def read_notes(path: Path, language: str) -> list[list[str]]:
+    """Return rows of a table: what was tried, on MNIST, on drawings, and what came of it.
 
-    A text of all languages may stand alone. Raises InputError for a file of another shape.
+    The file holds [{"tried": {"en": ..., "es": ...}, "mnist": ..., "drawings": ..., "result": {...}}, ...].
+    A text of all languages may stand alone, or be left out. Raises InputError for a file of another shape.
     """
 
     def translated(text: Any) -> str:
@@ -225,6 +256,7 @@ def read_notes(path: Path, language: str) -> list[tuple[str, str]]:
 
     try:
         notes = json.loads(path.read_bytes())
-        return [(translated(note["title"]), translated(note["text"])) for note in notes]
+        columns = ("tried", "mnist", "drawings", "result")
+        return [[translated(note.get(name, "–")) for name in columns] for note in notes]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, StopIteration):
-        raise InputError(f"{path} is damaged: wanted a list of objects with a title and a text.") from None
+        raise InputError(f"{path} is damaged: wanted a list of objects, as in results/notes.json.") from None

@@ -7,7 +7,7 @@ figure) is its own key, in English. A further language is one more file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class Texts:
         """Translate a word."""
         return self.words.get(english, english)
 
+    def the(self, kind: str, names: Mapping[str, str], *, first: bool = False) -> str:
+        """Name a model inside a sentence, with its article if it has one, or as its first word."""
+        text = self.sentences.get(kind, names[kind]).strip()
+        return capital(text) if first else text
+
     def number(self, value: float | None, digits: int | None = None) -> str:
         return number(value, digits, self.language)
 
@@ -81,3 +86,8 @@ class Texts:
             return self.number(value)
         # Names such as "one-cycle" are not broken at the end of a line.
         return "–" if value is None else str(value).replace("-", "\N{NON-BREAKING HYPHEN}")
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
