@@ -18,13 +18,24 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier import InputError, write_safely
 from toolkit import commandline, painting
-from toolkit.drawings import FRAMED, Drawings, load_drawings, load_pictures, locked, save_drawings, select
+from toolkit.drawings import (
+    FRAMED,
+    Drawings,
+    add,
+    complete,
+    joined,
+    load_drawings,
+    load_pictures,
+    load_set,
+    locked,
+    save_drawings,
+    select,
+)
 from toolkit.files import check_writable
 from toolkit.framing import frame_strokes
 from toolkit.report.texts import Texts
@@ -84,10 +95,7 @@ class Recorder:
             images=frame_strokes(strokes)[None],
             times=np.array([int(time.time())]),
         )
-        with locked(self.path):
-            drawings = joined([load_set(self.path), one])
-            save_drawings(self.path, drawings)
-        self.drawings = drawings
+        self.drawings = add(self.path, one)
         self._ask_next()
 
     def redo(self) -> bool:
@@ -116,38 +124,6 @@ class Recorder:
         counts = self.counts()
         due = np.flatnonzero((counts == counts.min()) & (counts < self.per_digit))
         self.wanted = int(self._rng.choice(due)) if len(due) else None
-
-
-def load_set(path: Path) -> Drawings:
-    """Load a set that drawings can be added to; an empty set if there is no file yet.
-
-    Raises InputError for a file of another kind, and for a data set that is divided into parts.
-    """
-    if not path.exists():
-        return complete(Drawings([], np.zeros(0, dtype=np.int64), np.zeros(0, dtype=str)))
-    drawings = load_drawings(path)
-    if drawings.is_test is not None:
-        raise InputError(f"{path} is divided into parts for validation and test; take another file.")
-    return complete(drawings)
-
-
-def complete(drawings: Drawings) -> Drawings:
-    """Return the drawings with all that a captured set has: images, times (0 if unknown), writers as text."""
-    count, images = len(drawings), drawings.images
-    if images is None:
-        framed = [frame_strokes(strokes) for strokes in drawings.strokes]
-        images = np.array(framed, dtype=np.uint8).reshape(count, 28, 28)
-    times = np.zeros(count, dtype=np.int64) if drawings.times is None else drawings.times
-    return replace(drawings, writers=drawings.writers.astype(str), is_test=None, images=images, times=times)
-
-
-def joined(sets: Sequence[Drawings]) -> Drawings:
-    """Return the drawings of several complete sets, one set after the other."""
-    arrays: dict[str, Any] = {
-        name: np.concatenate([getattr(drawings, name) for drawings in sets])
-        for name in ("labels", "writers", "images", "times")
-    }
-    return Drawings([strokes for drawings in sets for strokes in drawings.strokes], **arrays)
 
 
 def import_sets(path: Path, sources: Sequence[Path]) -> tuple[int, int]:

@@ -34,7 +34,7 @@ from toolkit.cards import Card, Look
 from toolkit.help import Tip, show_keys
 from toolkit.ink import Ink
 from toolkit.judgement import Detector, Judge, Judgement
-from toolkit.painting import BOX, TEXTS, Answer, Answerer, Model, Worker, reason
+from toolkit.painting import BOX, CONTROL, TEXTS, Answer, Answerer, Model, Worker, reason
 from toolkit.paper import Paper, Throttle, put
 from toolkit.report.texts import Texts
 from toolkit.why_panel import WhyPanel
@@ -44,7 +44,6 @@ ASK = 1 / 30  # s between two questions to the classifiers while the pen moves
 POLL = 2  # ms between two looks for answers while some are awaited
 SLOW = 0.25  # s after which a card says that its answer is still awaited
 TICK = 250  # ms between two looks for Ctrl-C in the terminal, which Tk does not notice by itself
-CONTROL = "⌘" if sys.platform == "darwin" else "Ctrl+"
 
 
 class Painter:
@@ -135,9 +134,7 @@ class Painter:
         self.workers[worker] = card
         self.waiting[worker] = time.perf_counter()
         if len(models) > 1:
-            card.offer([model.label for model in models], lambda index: self._choose(card, models[index]))
-            meaning = f"{name}: {self.texts.say('key_model')}"
-            self.add_key(f"{CONTROL}{column + 1}", meaning, [f"<Control-Key-{column + 1}>"], card.open_menu)
+            self.offer(card, models)
         narrowest = self.look.px(340 + 140 * len(self.workers))  # the tools, and what a card needs
         screen = self.root.winfo_screenwidth(), self.root.winfo_screenheight()
         self.root.minsize(min(narrowest, screen[0]), min(self.look.px(480), screen[1]))
@@ -313,7 +310,15 @@ class Painter:
         shown = self.image if self.look.dark else 255 - self.image
         put(self.picture, shown.repeat(self._zoom, axis=0).repeat(self._zoom, axis=1))
 
-    def _choose(self, card: Card, model: Model) -> None:
+    def offer(self, card: Card, models: Sequence[Model]) -> None:
+        """Let the user choose among a classifier's models, of which the first is in use."""
+        card.offer([model.label for model in models], lambda index: self.choose(card, models[index]))
+        number = list(self.workers.values()).index(card) + 1
+        if f"{CONTROL}{number}" not in dict(self.keys):
+            meaning = f"{card.name}: {self.texts.say('key_model')}"
+            self.add_key(f"{CONTROL}{number}", meaning, [f"<Control-Key-{number}>"], card.open_menu)
+
+    def choose(self, card: Card, model: Model) -> None:
         """Take another model for a card's classifier."""
         old = next(worker for worker, its_card in self.workers.items() if its_card is card)
         new = Worker(model.load, self._answers)
@@ -325,6 +330,13 @@ class Painter:
         card.blank()
         new.start()
         self._poll_soon()
+
+    def answers(self) -> dict[str, int]:
+        """Return what each classifier reads in the drawing, by its name, if it has answered."""
+        shown = [(worker, card) for worker, card in self.workers.items() if isinstance(card, Card)]
+        return {
+            card.name: int(card.digit) for worker, card in shown if card.digit and worker not in self.waiting
+        }
 
     # Asking, and taking answers
 

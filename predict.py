@@ -35,6 +35,7 @@ CLASSIFIERS = {
     "svm": "SVM",
     "ann": "ANN",
 }
+LEARNERS = ("ann", "svm")  # those that `train_*.py --from` lets learn from corrections
 
 
 def load_class(kind: str) -> type[Classifier]:
@@ -85,9 +86,11 @@ def source(kind: str) -> str:
 
 
 def register(painter: Painter) -> None:
-    """Register every classifier, with all its models, in a window."""
-    for kind, name in CLASSIFIERS.items():
-        models = [
+    """Register every classifier, with all its models, in a window, and let them learn from corrections."""
+    from toolkit import corrections, learning
+
+    def models(kind: str) -> list[painting.Model]:
+        return [
             painting.Model(
                 str(path.relative_to(ROOT)),
                 painter.texts.say("own" if path.parent.name == "trained" else "shipped"),
@@ -95,9 +98,34 @@ def register(painter: Painter) -> None:
             )
             for path in find_models(kind)
         ]
-        source = models[0].source if models else ""
-        painter.register(name, partial(load, kind), source=source, command=command(kind), models=models)
+
+    cards = {}
+    for kind, name in CLASSIFIERS.items():
+        known = models(kind)
+        source = known[0].source if known else ""
+        cards[kind] = painter.register(
+            name, partial(load, kind), source=source, command=command(kind), models=known
+        )
     painter.judge(load_detector)
+    learners = [
+        learning.Learner(
+            cards[kind],
+            partial(learning_command, kind),
+            ROOT / "trained" / f"{kind}.safetensors",
+            partial(models, kind),
+        )
+        for kind in LEARNERS
+        if kind in cards
+    ]
+    learning.Lessons(painter, corrections.PATH, learners)
+
+
+def learning_command(kind: str) -> list[str]:
+    """Return the command that lets a classifier learn from the corrections."""
+    from toolkit.corrections import PATH
+
+    words = ["--quiet", "--from", find_model(kind), "--drawings", PATH]
+    return [sys.executable, str(ROOT / f"train_{kind}.py"), *map(str, words)]
 
 
 def open_window(options: dict[str, Any]) -> NoReturn:

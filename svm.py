@@ -104,8 +104,6 @@ class SVM(Classifier):
         ------
         InputError : a digit without images, or fewer images than principal components.
         """
-        from joblib import Parallel, delayed
-
         absent = sorted(set(range(10)) - set(np.unique(labels).tolist()))
         if absent:
             raise InputError(f"an SVM needs images of every digit; there is none of {absent}.")
@@ -114,6 +112,37 @@ class SVM(Classifier):
         features = self._features(images)
         if self.config.gamma == "scale":
             self.config = replace(self.config, gamma=float(1 / (features.shape[1] * features.var())))
+        self._fit_pairs(features, labels, jobs, progress)
+        self.fit_decoder(images)
+        return self
+
+    def refit(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        jobs: int = -1,
+        progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    ) -> SVM:
+        """Fit all pairs again, with more images. Arguments are as in `fit`.
+
+        It is fitted on its support vectors, which stand for all images that it was fitted on: without the
+        others, each pair's boundary is the same.
+        """
+        features = np.concatenate([self.support_vectors, self._features(images)])
+        self._fit_pairs(features, np.concatenate([self.support_digits(), labels]), jobs, progress)
+        return self
+
+    def _fit_pairs(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        jobs: int,
+        progress: Callable[[Iterable[Any]], Iterable[Any]],
+    ) -> None:
+        """Fit all pairs on features (n, d) and labels (n,)."""
+        from joblib import Parallel, delayed
+
         parameters = {
             name: getattr(self.config, name) for name in ("kernel", "C", "gamma", "degree", "coef0")
         }
@@ -129,8 +158,6 @@ class SVM(Classifier):
         for pair, (support, dual, _) in enumerate(results):
             coefficients[np.searchsorted(used, support), pair] = dual
         self._set_machine(features[used], coefficients, np.array([intercept for _, _, intercept in results]))
-        self.fit_decoder(images)
-        return self
 
     def _fit_pca(self, images: np.ndarray) -> None:
         from sklearn.decomposition import PCA

@@ -4,6 +4,8 @@ python train_ann.py                      # trained/ann.safetensors, and a record
 python train_ann.py --augment            # with random variants of the images in every epoch
 python train_ann.py --fast               # a first look, in half a minute
 python train_ann.py --resume runs/DIR    # go on after a kill or Ctrl-C
+python train_ann.py --from trained/ann.safetensors --drawings captured/corrections.npz    # fine-tune it
+python train_ann.py --undo               # take that back
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import ann
 from classifier import InputError, option
-from toolkit import commandline, training
+from toolkit import commandline, finetuning, training
 from toolkit.training import WATCHED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from toolkit.datasets import ImageSet
     from toolkit.tracking import Run
 
@@ -55,10 +59,20 @@ class Config(training.Augmented, ann.Config):
 
 
 FAST = {"conv_channels": (16, 32, 64), "epochs": 2}
+# A quick network misread 126 drawings of 6 writers that it did not know. After 30 corrections of each it
+# misread 45; with a learning rate of 0.003, 45; of 0.0003, 44; of 0.0001, 66.
+FINE = {"epochs": 2, "learning_rate": 0.001, "schedule": "cosine"}
+STEP = 0.5  # of the way to the fine-tuned weights: 55 errors left, and a third of the harm to MNIST
 
 
 def train(
-    train_set: ImageSet, validation_set: ImageSet | None, config: Config, *, seed: int, run: Run
+    train_set: ImageSet,
+    validation_set: ImageSet | None,
+    config: Config,
+    *,
+    seed: int,
+    run: Run,
+    start: ann.ANN | None = None,
 ) -> tuple[ann.ANN, dict[str, Any]]:
     """Train a network.
 
@@ -68,6 +82,7 @@ def train(
     config : the network and its training.
     seed : of the first weights, the order of the images, dropout and augmentation.
     run : logs the epochs. If its folder has a checkpoint, training goes on from there.
+    start : has the first weights; with it nothing is measured.
 
     Returns
     -------
@@ -84,7 +99,7 @@ def train(
     if len(train_set) < 2:
         raise InputError("wanted at least 2 images to train on: batch normalisation compares them.")
     torch.manual_seed(seed)
-    model = ann.ANN(**config.part(ann.Config).values())
+    model = copy.deepcopy(start) or ann.ANN(**config.part(ann.Config).values())
     network = model.network.to(device).to(memory_format=torch.channels_last)
     optimizer = _optimizer(network, config)
     images = ann.to_tensor(train_set.images).to(device)
@@ -100,14 +115,11 @@ def train(
         torch.manual_seed(seed * 10_007 + epoch)
         running = _train_epoch(network, optimizer, images, labels, config, epoch, generator, bfloat16, run)
         measured = {"running_loss": running[0], "running_accuracy": running[1]}
-        for split, part in (("train", train_set), ("val", validation_set)):
-            if part is not None:
-                loss, accuracy = _measure(model, part, bfloat16)
-                measured |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+        if start is None:
+            measured |= _measured(model, {"train": train_set, "val": validation_set}, bfloat16)
         elapsed += time.perf_counter() - started
-        run.log(
-            epoch, {**measured, "learning_rate": optimizer.param_groups[0]["lr"], "seconds": elapsed}, model
-        )
+        measured |= {"learning_rate": optimizer.param_groups[0]["lr"], "seconds": elapsed}
+        run.log(epoch, measured, model)
         checkpoint.write(_state(network, optimizer), epoch, elapsed)
 
     network.to("cpu").to(memory_format=torch.contiguous_format).eval()
@@ -162,16 +174,21 @@ def _train_epoch(
     return mean_loss, accuracy
 
 
-def _measure(model: ann.ANN, part: ImageSet, bfloat16: bool) -> tuple[float, float]:
-    """Return cross entropy and accuracy on the first images of a split."""
+def _measured(model: ann.ANN, parts: dict[str, ImageSet | None], bfloat16: bool) -> dict[str, float]:
+    """Return cross entropy and accuracy on the first images of each split that there is."""
     import torch
     import torch.nn.functional as F
 
     device = next(model.network.parameters()).device
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
-        logits = model.logits(ann.to_tensor(part.images[:WATCHED])).cpu()
-    truth = torch.from_numpy(part.labels[:WATCHED])
-    return F.cross_entropy(logits, truth).item(), (logits.argmax(1) == truth).float().mean().item()
+    measured = {}
+    for split, part in parts.items():
+        if part is not None:
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
+                logits = model.logits(ann.to_tensor(part.images[:WATCHED])).cpu()
+            truth = torch.from_numpy(part.labels[:WATCHED])
+            measured[f"{split}_loss"] = F.cross_entropy(logits, truth).item()
+            measured[f"{split}_accuracy"] = (logits.argmax(1) == truth).float().mean().item()
+    return measured
 
 
 def pick_device(config: Config) -> tuple[torch.device, bool]:
@@ -283,8 +300,42 @@ def _loss(config: Config, logits: torch.Tensor, labels: torch.Tensor) -> torch.T
     return F.mse_loss(torch.softmax(logits, dim=1), F.one_hot(labels, 10).to(logits.dtype))
 
 
+def fine_config(path: Path) -> dict[str, Any]:
+    """Return the configuration that fine-tunes a model file: its own, with small steps."""
+    old = ann.ANN.load(path)
+    return {**old.trained_on.get("config", {}), **old.config.values(), **FINE}
+
+
+def finetune(job: training.Job[Config], old: ann.ANN) -> None:
+    """Train a model on corrections, and let the result replace it if that harms nothing."""
+    data = finetuning.load(job, old)
+    model = refined(old, data.train, job.config, seed=job.seed, quiet=job.quiet)
+    finetuning.replace(job, data, old, model)
+
+
+def refined(old: ann.ANN, train_set: ImageSet, config: Config, *, seed: int, quiet: bool = True) -> ann.ANN:
+    """Return a model that was trained further, as calibrated as the old one."""
+    from toolkit.tracking import Run
+
+    temperature = finetuning.temperature(old)
+    start = copy.deepcopy(old)
+    start.divide_scores(1 / temperature)  # the scale that the loss was at home with
+    run = Run("finetune-ann", {}, directory=False, quiet=quiet)
+    model, _ = train(train_set, None, config, seed=seed, run=run, start=start)
+    model.divide_scores(temperature)
+    # Between both models lies one that keeps more of what the old one could (M. Wortsman and others: Robust
+    # fine-tuning of zero-shot models, CVPR 2022).
+    before, after = old.arrays(), model.arrays()
+    model.set_arrays({name: before[name] + STEP * (after[name] - before[name]) for name in before})
+    return model
+
+
 def main(argv: list[str] | None = None) -> None:
-    job = training.parse("ann", __doc__, Config, argv, fast=FAST, check=pick_device)
+    job = training.parse("ann", __doc__, Config, argv, fast=FAST, fine=fine_config, check=pick_device)
+    if job.undo:
+        return print(finetuning.undo(job.output))
+    if job.base:
+        return finetune(job, ann.ANN.load(job.base))
     data = training.load(job)
     with training.start(job) as run:
         model, metrics = train(data.train, data.validation, job.config, seed=job.seed, run=run)

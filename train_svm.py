@@ -4,6 +4,8 @@
     python train_svm.py --augment            # with random variants of the images as further examples
     python train_svm.py --kernel poly --degree 2 --features deslanted --pca 60
     python train_svm.py --resume runs/DIR    # the same training again, from its start: it takes minutes
+    python train_svm.py --from trained/svm.safetensors --drawings captured/corrections.npz    # learn these
+    python train_svm.py --undo               # take that back
 
 It reads 99.5 % of MNIST's test images, with and without --augment. With it (--copies 1) it reads
 97.1 ± 0.3 % of digits drawn on a screen, and 94.8 % without (`experiments/augmentation.py`, 3 seeds,
@@ -12,18 +14,21 @@ It reads 99.5 % of MNIST's test images, with and without --augment. With it (--c
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import svm
 from classifier import InputError, option
-from toolkit import commandline, training
+from toolkit import commandline, finetuning, training
 from toolkit.training import WATCHED
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from toolkit.datasets import ImageSet
     from toolkit.tracking import Run
 
@@ -72,8 +77,25 @@ def train(
     }
 
 
+def fine_config(path: Path) -> dict[str, Any]:
+    """Return the configuration of a model file."""
+    old = svm.SVM.load(path)
+    return {**old.trained_on.get("config", {}), **old.config.values()}
+
+
+def finetune(job: training.Job[Config], old: svm.SVM) -> None:
+    """Refit a machine with corrections, and let the result replace it if that harms nothing."""
+    data = finetuning.load(job, old, with_sample=False)
+    new = copy.deepcopy(old).refit(data.train.images, data.train.labels, jobs=job.config.jobs)
+    finetuning.replace(job, data, old, new)
+
+
 def main(argv: list[str] | None = None) -> None:
-    job = training.parse("svm", __doc__, Config, argv)
+    job = training.parse("svm", __doc__, Config, argv, fine=fine_config)
+    if job.undo:
+        return print(finetuning.undo(job.output))
+    if job.base:
+        return finetune(job, svm.SVM.load(job.base))
     data = training.load(job)
     with training.start(job) as run:
         model, metrics = train(data.train, data.validation, job.config, seed=job.seed, run=run)

@@ -227,7 +227,7 @@ def test_each_language_has_all_texts_with_the_same_placeholders():
 
 def test_no_text_is_missing_or_left_over():
     files = ["digitpainter.py", "capture.py", "softmax.py", "svm.py", "ann.py", "predict.py"]
-    files += [f"toolkit/{name}.py" for name in ("cards", "help", "why", "why_panel")]
+    files += [f"toolkit/{name}.py" for name in ("cards", "help", "learning", "why", "why_panel")]
     code = "".join((ROOT / file).read_text() for file in files)
     keys = set(Texts("en", TEXTS).sentences)
     assert set(re.findall(r"""\bsay\(["'](\w+)["']""", code)) <= keys

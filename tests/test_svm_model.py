@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from classifier import InputError
 from svm import SVM
 from toolkit import features
@@ -149,3 +151,9 @@ def test_half_precision_halves_the_support_vectors_and_keeps_the_answers(
 def test_a_missing_digit_is_named(digits_train):
     with pytest.raises(InputError, match=r"none of \[3, 7\]"):
         SVM().fit(digits_train.images, np.where(np.isin(digits_train.labels, [3, 7]), 1, digits_train.labels))
+
+
+def test_its_support_vectors_stand_for_all_images(svm_model, digits_train, digits_validation):
+    again = copy.deepcopy(svm_model).refit(digits_train.images[:1], digits_train.labels[:1], jobs=1)
+    images = digits_validation.images
+    assert again.decision_function(images) == pytest.approx(svm_model.decision_function(images), abs=0.02)

@@ -840,7 +840,7 @@ def test_capture_that_cannot_save_says_so_and_keeps_the_drawing(open_capture, mo
     def full(path, drawings):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(capture, "save_drawings", full)
+    monkeypatch.setattr("toolkit.drawings.save_drawings", full)
     window.draw(*ONE)
     window.key("<Return>")
     assert "No space left" in texts(the_card(window))

@@ -21,6 +21,8 @@ from toolkit import commandline, datasets
 from toolkit.config import known
 from toolkit.files import InputError, check_writable, write_safely
 
+import numpy as np
+
 if TYPE_CHECKING:
     import torch
 
@@ -250,6 +252,25 @@ def augment(
     return batch.variants()
 
 
+def variants(images: np.ndarray, seed: list[int], strength: float, parts: str = "all") -> np.ndarray:
+    """Return one random variant of each image, uint8 (n, 28, 28), for models that are not PyTorch's.
+
+    Parameters
+    ----------
+    images : uint8 (n, 28, 28), 0 paper, 255 ink.
+    seed : numbers that together seed the variants.
+    strength, parts : as in `augment`.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    changed = [
+        augment(batch.unsqueeze(1) / 255, generator, strength=strength, parts=parts_of(parts))
+        for batch in torch.tensor(images).split(1000)
+    ]
+    return torch.cat(changed).squeeze(1).mul(255).round().byte().numpy()
+
+
 def parts_of(text: str) -> tuple[str, ...]:
     """Split the names of augmentations at commas, as `--augment-parts` gives them; "all" is every one."""
     if text == "all":
@@ -281,7 +302,6 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"wanted a picture that ends in {', '.join(PICTURES)}; got {arguments.output}.")
     check_writable(arguments.output)
 
-    import numpy as np
     import torch
     import torch.nn.functional as F
     from PIL import Image

@@ -125,7 +125,8 @@ class Card(tk.Canvas):
     """One classifier's answer: a large digit, ten bars, and how good its model is; or why it has none.
 
     The attributes say what to show, and `draw` shows it. `state` is "loading", "ready" or "failed". `due` is
-    True if an answer is overdue. The items of digit 3 are tagged `label3`, `track3`, `bar3` and `value3`.
+    True if an answer is overdue. `tally` is a line below those about the model. The items of digit 3 are
+    tagged `label3`, `track3`, `bar3` and `value3`.
 
     Parameters
     ----------
@@ -145,15 +146,20 @@ class Card(tk.Canvas):
         self.look, self.name, self.source, self.command = look, name, source, command
         self.state, self.reason = "loading", ""
         self.quality: list[str] = []
+        self.tally = ""
         self._items: dict[str, tuple[int, tuple[object, ...]]] = {}  # name -> number and how it looks
         self._wanted: set[str] = set()
         self._menu: tk.Menu | None = None
+        self._rows = range(0)  # of pixels, where the bars are
+        self._over_bars = False
         self.bind("<Configure>", lambda event: self.draw())
         self.rest("", "", [0.0] * 10, [""] * 10)
 
     def offer(self, models: Sequence[str], choose: Callable[[int], object]) -> None:
         """Let the user choose one of several models, of which the first is in use."""
         colour = self.look.colour
+        if self._menu is not None:
+            self._menu.destroy()
         self._menu = tk.Menu(
             self,
             tearoff=False,
@@ -182,6 +188,27 @@ class Card(tk.Canvas):
         if self._menu is not None:
             px = self.look.px
             self._menu.tk_popup(self.winfo_rootx() + px(10), self.winfo_rooty() + px(56))
+
+    def take_labels(self, label: Callable[[int], object]) -> None:
+        """Call a function with the digit whose bar is clicked."""
+
+        def clicked(event: tk.Event) -> None:
+            if (digit := self._digit_at(event.y)) is not None:
+                label(digit)
+
+        def moved(event: tk.Event) -> None:
+            over = self._digit_at(event.y) is not None
+            if over != self._over_bars:
+                self._over_bars = over
+                self.configure(cursor="hand2" if over else "")
+
+        self.bind("<ButtonPress-1>", clicked, add=True)
+        self.bind("<Motion>", moved, add=True)
+
+    def _digit_at(self, y: int) -> int | None:
+        """Return the digit whose bar is at a height, if there are bars."""
+        there = self.state == "ready" and y in self._rows
+        return (y - self._rows.start) * 10 // len(self._rows) if there else None
 
     def rate(self, metrics: Mapping[str, Any]) -> None:
         """Show how good the model is: its accuracy on MNIST and on drawings, else on the validation split."""
@@ -235,10 +262,12 @@ class Card(tk.Canvas):
         self._wanted.clear()
         self.configure(background=self.look.colour["off" if failed else "card"])
         pad = px(16 if width > px(150) else 8)
-        top = px(38) + px(3 * 17) + px(6)  # below the title and three lines about the model
+        # Below the title and three lines about the model, or four.
+        top = px(38) + px((4 if self.tally else 3) * 17) + px(6)
         # The bars get the height that they need, the digit and its note get the rest.
         row = min(px(32), max(px(17), (height - top) * 6 // 100))
         bars = height - px(14) - 10 * row
+        self._rows = range(bars, bars + 10 * row)
         self._draw_title(pad, width - 2 * pad, failed)
         if failed:
             self._draw_failure(pad, top, width - 2 * pad)
@@ -263,7 +292,7 @@ class Card(tk.Canvas):
         lines = self.source.splitlines()
         if self._menu is not None and lines:
             lines[0] += " ▾"
-        for number, line in enumerate([*lines, *self.quality]):
+        for number, line in enumerate(filter(None, [*lines, *self.quality, self.tally])):
             linked = self._menu is not None and number == 0
             colour = "accent" if linked else "faint" if failed else "muted"
             top, text = look.px(38) + number * look.px(17), look.shortened(line, 12, "normal", width)

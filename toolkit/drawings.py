@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +36,9 @@ ARRAYS = {  # of a file: the shape of one item, and the kinds of its type
     "is_test": ((), "b"),
     "images": ((28, 28), "u"),
     "times": ((), "iu"),
+    "said": ((), "U"),
 }
-OPTIONAL = ("is_test", "images", "times")
+OPTIONAL = ("is_test", "images", "times", "said")
 PARTS = ("train", "validation", "test")
 HELP = "an .npz of strokes, a folder of pictures named LABEL_anything.png, or pendigits, which is shipped"
 MOST_BYTES = 2**28  # of all arrays of a set: more than 200,000 drawings
@@ -60,6 +61,7 @@ class Drawings:
     is_test : bool (n,), or None if the set is not divided into validation and test.
     images : uint8 (n, 28, 28), what classifiers saw when it was drawn, or None.
     times : int64 (n,), seconds since 1970, or None.
+    said : text (n,), what classifiers read in it, as JSON such as {"SVM": 7}; or None.
     """
 
     strokes: list[list[np.ndarray]]
@@ -68,6 +70,7 @@ class Drawings:
     is_test: np.ndarray | None = None
     images: np.ndarray | None = None
     times: np.ndarray | None = None
+    said: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -154,9 +157,9 @@ def load_drawings(path: str | os.PathLike[str]) -> Drawings:
     """Load recorded drawings from an `.npz` file.
 
     Its arrays are `points` (p, 2), `stroke_offsets` (s + 1,), `digit_offsets` (n + 1,), `labels` (n,),
-    `writers` (n,), and optionally `is_test` (n,), `images` (n, 28, 28) and `times` (n,). The points of stroke
-    s are `points[stroke_offsets[s]:stroke_offsets[s + 1]]`; the strokes of digit d follow from
-    `digit_offsets` in the same way.
+    `writers` (n,), and optionally `is_test` (n,), `images` (n, 28, 28), `times` (n,) and `said` (n,). The
+    points of stroke s are `points[stroke_offsets[s]:stroke_offsets[s + 1]]`; the strokes of digit d follow
+    from `digit_offsets` in the same way.
 
     Raises InputError if the file is missing, damaged, too large or of another kind.
     """
@@ -230,6 +233,7 @@ def save_drawings(path: str | os.PathLike[str], drawings: Drawings) -> None:
         "is_test": drawings.is_test,
         "images": drawings.images,
         "times": drawings.times,
+        "said": drawings.said,
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name: array for name, array in arrays.items() if array is not None})
@@ -251,6 +255,64 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
             yield
     except Timeout:
         raise InputError(f"{path} is in use by another program.") from None
+
+
+# Sets that grow
+
+
+def load_set(path: Path) -> Drawings:
+    """Load a set that drawings can be added to; an empty set if there is no file yet.
+
+    Raises InputError for a file of another kind, and for a data set that is divided into parts.
+    """
+    if not path.exists():
+        return complete(Drawings([], np.zeros(0, dtype=np.int64), np.zeros(0, dtype=str)))
+    drawings = load_drawings(path)
+    if drawings.is_test is not None:
+        raise InputError(f"{path} is divided into parts for validation and test; take another file.")
+    return complete(drawings)
+
+
+def complete(drawings: Drawings) -> Drawings:
+    """Return the drawings with all that a captured set has: images, times (0 if unknown), writers as text."""
+    count, images = len(drawings), drawings.images
+    if images is None:
+        framed = [frame_strokes(strokes) for strokes in drawings.strokes]
+        images = np.array(framed, dtype=np.uint8).reshape(count, 28, 28)
+    times = np.zeros(count, dtype=np.int64) if drawings.times is None else drawings.times
+    return replace(drawings, writers=drawings.writers.astype(str), is_test=None, images=images, times=times)
+
+
+def joined(sets: Sequence[Drawings]) -> Drawings:
+    """Return the drawings of several complete sets, one set after the other."""
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(drawings, name) for drawings in sets])
+        for name in ("labels", "writers", "images", "times")
+    }
+    if any(drawings.said is not None for drawings in sets):
+        said = [[""] * len(own) if own.said is None else own.said.tolist() for own in sets]
+        arrays["said"] = np.array([text for texts in said for text in texts], dtype=str)
+    return Drawings([strokes for drawings in sets for strokes in drawings.strokes], **arrays)
+
+
+def add(path: Path, drawings: Drawings, *, again: bool = False) -> Drawings:
+    """Add drawings to a set, whatever other programs add meanwhile; return what it holds then.
+
+    With `again`, they replace those with the same strokes.
+    Raises OSError or InputError if the file cannot be read or written. Then nothing is added.
+    """
+    added = complete(drawings)
+    with locked(path):
+        before = load_set(path)
+        new = {_key(strokes) for strokes in added.strokes} if again else set()
+        kept = np.array([_key(strokes) not in new for strokes in before.strokes], dtype=bool)
+        together = joined([select(before, kept), added])
+        save_drawings(path, together)
+    return together
+
+
+def _key(strokes: list[np.ndarray]) -> tuple[bytes, ...]:
+    return tuple(np.asarray(stroke, float).tobytes() for stroke in strokes)
 
 
 # Pictures

@@ -21,6 +21,7 @@ import numpy as np
 
 TEXTS = Path(__file__).parent / "window"  # one file of texts a language
 LANGUAGES = sorted(path.stem for path in TEXTS.glob("*.yaml"))
+CONTROL = "⌘" if sys.platform == "darwin" else "Ctrl+"
 BOX = 500  # strokes live in a box of this side, the unit of the recorded drawings
 
 

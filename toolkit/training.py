@@ -9,6 +9,7 @@ with training.start(job) as run:
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from classifier import Classifier, expect_arrays
 from toolkit import commandline, datasets, drawings, handwriting, tracking
-from toolkit.augment import augment, parts_of
+from toolkit.augment import parts_of, variants
 from toolkit.certainty import calibrate, fit_threshold
 from toolkit.config import Config, option
 from toolkit.datasets import ImageSet
@@ -44,6 +45,8 @@ DATA = ("dataset", "data", "limit", "drawings", "drawing_copies", "drawn")
 ASKED = ("seed", *DATA, "final", "from_trial", "wandb")
 # What a model file keeps of them.
 RECIPE = ("config", "seed", "drawings", "drawing_copies", "final", "from_trial")
+# The flags that say nothing to a fine-tuning.
+NOT_FINE = ("resume", "from_trial", "fast", "final", "drawn")
 
 
 class Diverged(InputError):
@@ -86,6 +89,8 @@ class Job(Generic[C]):
     output: Path = field(default_factory=Path)
     resume: Path | None = None
     quiet: bool = False
+    base: Path | None = None
+    undo: bool = False
 
     def record(self) -> dict[str, Any]:
         """Return what a run's `config.json` keeps of it, enough to resume."""
@@ -116,6 +121,7 @@ def parse(
     argv: Sequence[str] | None,
     *,
     fast: Mapping[str, Any] | None = None,
+    fine: Callable[[Path], Mapping[str, Any]] | None = None,
     check: Callable[[Any], object] = lambda config: None,
 ) -> Job[C]:
     """Read the command line of a training, and check all of it.
@@ -126,9 +132,16 @@ def parse(
     Parameters
     ----------
     fast : the configuration that --fast stands for; None leaves that flag out.
+    fine : the configuration that --from a model file stands for; None leaves that flag out.
     check : called with the configuration, for what only this machine can say; raises InputError.
     """
-    arguments = _parser(kind, description, config, fast).parse_args(argv)
+    parser = _parser(kind, description, config, fast)
+    if fine:
+        _add_fine_flags(parser)
+    arguments = parser.parse_args(argv)
+    base = Path(arguments.base) if fine and arguments.base else None
+    if base:
+        _check_fine(parser, arguments)
     if arguments.resume:
         asked = _read_record(Path(arguments.resume), kind)
         values = asked.pop("config")
@@ -136,6 +149,7 @@ def parse(
         asked = {name: getattr(arguments, name) for name in ASKED}
         asked["drawings"] = tuple(asked["drawings"])
         values = dict(fast or {}) if fast and arguments.fast else {}
+        values |= fine(base) if fine and base else {}
         if arguments.from_trial is not None:
             from toolkit import trials
 
@@ -150,7 +164,26 @@ def parse(
     output = Path(arguments.output or ROOT / "trained" / f"{name}.safetensors")
     check_writable(output)
     resume = Path(arguments.resume) if arguments.resume else None
-    return Job(kind, checked, **asked, output=output, resume=resume, quiet=arguments.quiet)
+    undo = bool(fine) and arguments.undo
+    common: dict[str, Any] = {"output": output, "resume": resume, "quiet": arguments.quiet}
+    return Job(kind, checked, **asked, **common, base=base, undo=undo)
+
+
+def _add_fine_flags(parser: commandline.Parser) -> None:
+    group = parser.add_argument_group("fine-tuning")
+    text = "fine-tune this model on --drawings, and keep the result only if MNIST is read as well as before"
+    group.add_argument("--from", dest="base", metavar="MODEL", help=text)
+    group.add_argument("--undo", action="store_true", help="take back the last fine-tuning of --output")
+
+
+def _check_fine(parser: commandline.Parser, arguments: argparse.Namespace) -> None:
+    """End the program unless the flags beside --from go with it."""
+    if not arguments.drawings:
+        parser.error("say with --drawings SET what --from MODEL is to learn")
+    others = [name for name in NOT_FINE if getattr(arguments, name, None)]
+    others += ["drawing_copies"] if arguments.drawing_copies != Job.drawing_copies else []
+    if others:
+        parser.error(f"--from does not go with --{others[0].replace('_', '-')}")
 
 
 def _parser(
@@ -238,11 +271,11 @@ def load(job: Job[Any]) -> Data:
     return Data(
         train=train_set,
         validation=None if job.final else datasets.load("validation", **where),
-        drawn=_joined(sets, " + ".join(drawn)),
+        drawn=framed_set(sets, " + ".join(drawn)),
     )
 
 
-def _joined(sets: Sequence[Drawings], name: str) -> ImageSet | None:
+def framed_set(sets: Sequence[Drawings], name: str) -> ImageSet | None:
     """Return all drawings of some sets as framed images, or None if there are none."""
     if not any(map(len, sets)):
         return None
@@ -413,22 +446,3 @@ class Checkpoint:
         """Keep the state after an epoch, and the seconds spent so far."""
         if self.path is not None:
             write_arrays(self.path, arrays, {**self.header, "epoch": epoch, "seconds": seconds})
-
-
-def variants(images: np.ndarray, seed: list[int], strength: float, parts: str = "all") -> np.ndarray:
-    """Return one random variant of each image, uint8 (n, 28, 28), for models that are not PyTorch's.
-
-    Parameters
-    ----------
-    images : uint8 (n, 28, 28), 0 paper, 255 ink.
-    seed : numbers that together seed the variants.
-    strength, parts : as in `augment`.
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    changed = [
-        augment(batch.unsqueeze(1) / 255, generator, strength=strength, parts=parts_of(parts))
-        for batch in torch.tensor(images).split(1000)
-    ]
-    return torch.cat(changed).squeeze(1).mul(255).round().byte().numpy()

@@ -1,0 +1,126 @@
+"""Measure what corrections are worth: does the ANN read a person better after 30 of their drawings?
+
+    python bench/corrections.py                                        # the shipped ANN, 14 writers: minutes
+    python bench/corrections.py --model FILE --part validation --epochs 3
+
+Each writer of a part of `pendigits` in turn labels the first drawings, in the order in which they were
+recorded, read rightly or not. The model is fine-tuned on them as `train_ann.py --from` does, and reads the
+writer's other drawings and MNIST's test split, before and after. A model that would be refused counts as
+unchanged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ann
+import train_ann
+from toolkit import commandline, datasets, drawings, files, finetuning
+from toolkit.training import Job
+
+import numpy as np
+
+COUNT = 30
+
+
+def measure(
+    job: Job[train_ann.Config], part: str, count: int, writers: int | None = None, *, split: str = "test"
+) -> list[dict[str, Any]]:
+    """Return, for each writer, how many drawings and images of MNIST are read wrong before and after."""
+    assert job.base
+    old = ann.ANN.load(job.base)
+    where: dict[str, Any] = {"dataset": job.dataset, "data": job.data}
+    watched = datasets.load("validation", **where, limit=finetuning.WATCHED)
+    tested = datasets.load(split, **where, limit=job.limit)
+    sample = finetuning.sample(job, old)
+    everyone = drawings.load("pendigits", part)
+    others = {"validation": watched, split: tested}
+
+    def wrong(model: ann.ANN) -> dict[str, int]:
+        return {name: int((model.predict(own.images) != own.labels).sum()) for name, own in others.items()}
+
+    before, measured = wrong(old), []
+    for writer in np.unique(everyone.writers)[:writers]:
+        own = drawings.select(everyone, everyone.writers == writer)
+        first = np.arange(len(own)) < count
+        started = time.perf_counter()
+        train_set = finetuning.mixed([drawings.select(own, first)], sample, job.seed)
+        new = train_ann.refined(old, train_set, job.config, seed=job.seed)
+        seconds = time.perf_counter() - started
+        images = drawings.framed(own)
+        row: dict[str, Any] = {"writer": int(writer), "seconds": round(seconds, 1)}
+        row |= {"count": int((~first).sum()), "before": {**before}, "after": wrong(new)}
+        for name, model in (("before", old), ("after", new)):
+            misread = model.predict(images) != own.labels
+            row[name] |= {"corrections": int(misread[first].sum()), "rest": int(misread[~first].sum())}
+        lost = row["after"]["validation"] - row["before"]["validation"]
+        row["refused"] = lost > finetuning.TOLERATED * len(watched)
+        print(row, flush=True)
+        measured.append(row)
+    return measured
+
+
+def summary(rows: Sequence[dict[str, Any]], split: str = "test") -> str:
+    """Say in a few lines what was measured."""
+
+    def wrong(name: str, when: str) -> np.ndarray:
+        return np.array([row["before" if row["refused"] else when][name] for row in rows])
+
+    count = np.array([row["count"] for row in rows])
+    before, after = wrong("rest", "before"), wrong("rest", "after")
+    shares = 100 * before / count, 100 * after / count
+    return (
+        f"{len(rows)} writers, {sum(row['refused'] for row in rows)} refused\n"
+        f"wrong on the corrections: {wrong('corrections', 'before').sum()} before, "
+        f"{wrong('corrections', 'after').sum()} after\n"
+        f"wrong on the rest, {count.sum():,} drawings: {before.sum()} before, {after.sum()} after\n"
+        f"error on the rest, mean over writers: {shares[0].mean():.2f} % before, "
+        f"{shares[1].mean():.2f} % after\n"
+        f"writers with fewer errors {(after < before).sum()}, as many {(after == before).sum()}, "
+        f"more {(after > before).sum()}\n"
+        f"wrong on MNIST's {split} split: {wrong(split, 'before')[0]} before, "
+        f"{wrong(split, 'after').mean():.1f} after (worst {wrong(split, 'after').max()})\n"
+        f"seconds: {np.median([row['seconds'] for row in rows]):.0f} (median)"
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = commandline.Parser(__doc__)
+    datasets.add_flags(parser)
+    model = Path("models/ann.safetensors")
+    parser.add_argument("--model", type=Path, default=model, metavar="FILE", help="the ANN")
+    parser.add_argument("--part", choices=("validation", "test"), default="test", help="of pendigits")
+    parser.add_argument(
+        "--count",
+        type=commandline.positive_int,
+        default=COUNT,
+        metavar="N",
+        help="corrections of each writer",
+    )
+    parser.add_argument("--writers", type=int, metavar="N", help="only the first N writers")
+    parser.add_argument("--seed", type=commandline.seed, default=0, help="of everything random")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts there")
+    commandline.add_config_flags(parser, train_ann.Config)
+    arguments = parser.parse_args(argv)
+    values = {**train_ann.fine_config(arguments.model), **commandline.given(arguments, train_ann.Config)}
+    job = Job(
+        "ann",
+        train_ann.Config.read(values),
+        arguments.seed,
+        dataset=arguments.dataset,
+        data=arguments.data,
+        limit=arguments.limit,
+        base=arguments.model,
+    )
+    split = "test" if arguments.part == "test" else "validation"
+    rows = measure(job, arguments.part, arguments.count, arguments.writers, split=split)
+    if arguments.json:
+        files.write_json(arguments.json, {"model": str(arguments.model), "writers": rows})
+    print(summary(rows, split))
+
+
+if __name__ == "__main__":
+    commandline.run(main)
