@@ -140,7 +140,8 @@ def test_a_drawing_that_cannot_be_saved_is_not_counted(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     wanted = recorder.wanted
-    monkeypatch.setattr("toolkit.drawings.save_drawings", full)
+    for module in ("capture", "toolkit.drawings"):
+        monkeypatch.setattr(f"{module}.save_drawings", full)
     with pytest.raises(OSError, match="No space"):
         recorder.record(strokes_of(1))
     assert len(recorder.drawings) == 1
