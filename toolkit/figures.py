@@ -263,18 +263,17 @@ def front_panels(
 
 
 def _near_fronts(fronts: Sequence[Any], pair: tuple[str, str]) -> np.ndarray:
-    """Return which trials, bool (n,), are near the fronts.
+    """Return which trials, bool (n,), are worth a look.
 
     They cost at most twice as much as the worst on a front, or make three times as many errors where both
-    metrics are shares.
+    metrics are shares. Nothing counts that makes more than eight times the errors of the best.
     """
     shares = [METRICS[name].unit == "%" for name in pair]
     costs = [np.where(shares, 1 - front.values, front.values) for front in fronts]
-    worst = np.max(
-        [cost[front.optimal].max(axis=0) for cost, front in zip(costs, fronts, strict=True) if len(cost)],
-        axis=0,
-    )
-    return np.asarray((np.concatenate(costs) <= (3 if all(shares) else 2) * worst).all(axis=1))
+    optimal = np.concatenate([cost[front.optimal] for cost, front in zip(costs, fronts, strict=True)])
+    most = optimal.max(axis=0) * (3 if all(shares) else 2)
+    most = np.where(shares, np.minimum(most, 8 * np.maximum(optimal.min(axis=0), 0.001)), most)
+    return np.asarray((np.concatenate(costs) <= most).all(axis=1))
 
 
 def _draw_front(
@@ -291,17 +290,14 @@ def _draw_front(
     counts = ", ".join(f"{front.count(state)} {label(state)}" for state in states if front.count(state))
     # To have more of the first metric, one takes what the next trial has of the second.
     where: Any = "pre" if METRICS[pair[0]].maximize else "post"
-    style: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6, "clip_on": False}
-    axes.step(
-        *front.values[order].T,
-        f"-{mark}",
-        where=where,
-        color=colour,
-        lw=1,
-        markersize=6.5,
-        label=f"{front.name}: {counts}",
-        **style,
-    )
+    style: dict[str, Any] = {"color": colour, "markeredgecolor": "white", "markeredgewidth": 0.6}
+    style |= {"markersize": 6.5, "lw": 1}
+    axes.step(*front.values[order].T, where=where, **style)
+    # The edge of the panel cuts no mark in two.
+    (left, right), (bottom, top) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+    inside = [i for i in order if left <= front.values[i, 0] <= right and bottom <= front.values[i, 1] <= top]
+    axes.plot(*front.values[inside].T, mark, clip_on=False, **style)
+    axes.plot([], [], f"-{mark}", label=f"{front.name}: {counts}", **style)
     numbers = [trial["number"] for trial in front.finished]
     if chosen in numbers:
         place = front.values[[numbers.index(chosen)]].T
