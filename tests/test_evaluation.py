@@ -180,7 +180,7 @@ def test_the_line_of_a_front_joins_the_trials_that_none_beats():
     ]
     front = pareto.Front("ann", trials, ("accuracy", "latency"))
     (axes,) = figures.front_panels({("accuracy", "latency"): [front]}).axes
-    (line,) = (line for line in axes.lines if line.get_label().startswith("ann"))
+    (line,) = (line for line in axes.lines if line.get_drawstyle().startswith("steps"))
     drawn = {tuple(place) for place in line.get_xydata().tolist()}
     assert drawn == {tuple(values) for values in front.values[front.optimal].tolist()}
 

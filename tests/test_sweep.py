@@ -401,12 +401,12 @@ def test_a_full_disk_ends_a_sweep_of_two_workers_with_one_sentence(script, db, t
     # No file may grow by more than a few trials.
     resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "studies.db").stat().st_size + 20_000, limits[1]))
     try:
-        done = script("tests/toy_sweep.py", "--trials", 60, "--db", db, "--workers", 2, status=2)
+        done = script("tests/toy_sweep.py", "--trials", 60, "--db", db, "--workers", 2, status=2, **SHORT)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert done.stderr.startswith("toy_sweep.py: error: cannot use the database sqlite:")
     total = 1 + sum(count for state, count in states(db).items() if state in trials.ENDED)
-    work(db, trials=total)
+    script("tests/toy_sweep.py", "--trials", total, "--db", db, **SHORT)
     check_nothing_lost(db, total)
 
 

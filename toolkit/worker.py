@@ -53,6 +53,8 @@ class Worker:
                 self.study.optimize(
                     self.objective, callbacks=[self.say, self.stop_at_total], catch=(Exception,)
                 )
+            except _DatabaseFailed as failed:
+                raise failed.error from None
             except Exception as error:
                 # When the database fails, Optuna's own clean-up may fail next: the first failure is the one.
                 if isinstance(error, (AssertionError, UnboundLocalError)) and error.__context__:
@@ -105,20 +107,26 @@ class Worker:
         Exception : whatever the training raises, after its reason was recorded.
         """
         import optuna
+        from optuna.exceptions import StorageInternalError
 
         # A sampler of its own for each trial: the same numbers after a stop, and others in other workers.
         self.study.sampler = make_sampler(self.settings.sampler, [self.settings.seed, trial.number])
         try:
-            return self._train(trial)
-        except KeyboardInterrupt:
-            if isinstance(trial, optuna.Trial):
-                self._queue_again(trial)
-            raise
-        except Exception as error:
-            if _status(error) == "pruned":
-                raise optuna.TrialPruned from None
-            trial.set_user_attr("reason", reason(error))
-            raise
+            try:
+                return self._train(trial)
+            except KeyboardInterrupt:
+                if isinstance(trial, optuna.Trial):
+                    self._queue_again(trial)
+                raise
+            except StorageInternalError:
+                raise
+            except Exception as error:
+                if _status(error) == "pruned":
+                    raise optuna.TrialPruned from None
+                trial.set_user_attr("reason", reason(error))
+                raise
+        except StorageInternalError as error:
+            raise _DatabaseFailed(error) from None
 
     def _train(self, trial: Any) -> tuple[float, ...]:
         from toolkit.evaluation import measure
@@ -280,6 +288,18 @@ class TrialRun(tracking.Run):
                 pictures["confusion_matrix"] = Path(folder) / "confusion.png"
                 figures.save(figures.confusion(metrics, str(self.name)), pictures["confusion_matrix"])
             self.finish(metrics, status=status, pictures=pictures)
+
+
+class _DatabaseFailed(BaseException):
+    """A full disk, say, in the midst of a trial.
+
+    Not an Exception: Optuna would take the trial for failed. So it looks like one whose process was killed,
+    which is run again.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def threads(settings: Settings) -> int:
