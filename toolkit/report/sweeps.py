@@ -302,7 +302,8 @@ def _final(study: Study, ruled: Mapping[str, Any], results: Results, texts: Text
         else:
             key = "choice_not_taken" if follows is None else "choice_other_trial"
         count = texts.number(finite(trained.get("count")), 0)
-        return [sentence(key, path=[model.path.name], count=count, other=str(follows))]
+        said = [sentence(key, path=[model.path.name], count=count, other=str(follows))]
+        return [*said, sentence("choice_why_not")] if key == "choice_not_taken" and results.notes else said
     return []
 
 
