@@ -86,8 +86,12 @@ def fine_config(path: Path) -> dict[str, Any]:
 def finetune(job: training.Job[Config], old: svm.SVM) -> None:
     """Refit a machine with corrections, and let the result replace it if that harms nothing."""
     data = finetuning.load(job, old, with_sample=False)
-    new = copy.deepcopy(old).refit(data.train.images, data.train.labels, jobs=job.config.jobs)
-    finetuning.replace(job, data, old, new)
+    finetuning.replace(job, data, old, refined(old, data.train, job.config))
+
+
+def refined(old: svm.SVM, train_set: ImageSet, config: Config) -> svm.SVM:
+    """Return a machine that was fitted again on its support vectors and on further images."""
+    return copy.deepcopy(old).refit(train_set.images, train_set.labels, jobs=config.jobs)
 
 
 def main(argv: list[str] | None = None) -> None:
