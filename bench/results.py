@@ -32,7 +32,7 @@ ROWS = [
     # The recipes of the models in `models/`
     "train_softmax.py --drawings pendigits --final",
     "train_ann.py --augment --drawings pendigits --final",
-    "train_svm.py --half --drawings pendigits --final",
+    "train_svm.py --augment --copies 1 --half --drawings pendigits --final",
 ]
 NOT_RANDOM = ("train_svm.py",)  # every seed gives the same model
 TESTS = {"test": "MNIST test", "strokes": "strokes", "pictures": "pictures"}

@@ -8,11 +8,12 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import capture
-from toolkit import datasets, drawings, files
+from toolkit import corrections, datasets, drawings, files
 from toolkit.framing import frame_picture
 
 import harness
@@ -56,14 +57,16 @@ def damaged_cases(
 
 
 def recordings(rng: np.random.Generator) -> dict[str, bytes]:
-    """Return small sets: one of a data set with parts, one that capture.py wrote, and an empty one."""
+    """Return small sets: one of a data set with parts, one that capture.py wrote, and corrections."""
     strokes = [[rng.normal(size=(int(rng.integers(1, 9)), 2)) for _ in range(2)] for _ in range(6)]
     labels, writers = np.arange(6), np.array([f"writer{n}" for n in range(6)])
     parts = drawings.Drawings(strokes, labels, np.arange(6), is_test=labels % 2 == 0)
     images = rng.integers(0, 256, (6, 28, 28), dtype=np.uint8)
     captured = drawings.Drawings(strokes, labels, writers, images=images, times=labels)
+    said = np.array([f'{{"SVM": {label}, "ANN": 7}}' for label in labels])
+    corrected = drawings.Drawings(strokes, labels, writers, times=labels, said=said)
     made = {}
-    for name, one in {"parts.npz": parts, "captured.npz": captured}.items():
+    for name, one in {"parts.npz": parts, "captured.npz": captured, "corrections.npz": corrected}.items():
         drawings.save_drawings(name, one)
         made[name] = Path(name).read_bytes()
     return made
@@ -110,9 +113,11 @@ def damage_recording(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def read_recording(path: Path) -> None:
-    """Read a set as test_*.py and capture.py do."""
+    """Read a set as test_*.py, the window's counts and capture.py do."""
     drawn = drawings.load_drawn(path)
     check_images(drawn.images, drawn.labels)
+    for right, count in corrections.tallies(drawings.load_drawings(path), datetime.fromtimestamp(0)).values():
+        assert 0 <= right <= count <= len(drawn)
     try:
         captured = capture.load_set(path)
     except files.InputError:
