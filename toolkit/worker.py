@@ -54,7 +54,7 @@ class Worker:
                     self.objective, callbacks=[self.say, self.stop_at_total], catch=(Exception,)
                 )
             except _DatabaseFailed as failed:
-                raise failed.error from None
+                raise failed.error from failed.error.__cause__
             except Exception as error:
                 # When the database fails, Optuna's own clean-up may fail next: the first failure is the one.
                 if isinstance(error, (AssertionError, UnboundLocalError)) and error.__context__:
