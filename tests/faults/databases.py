@@ -183,7 +183,7 @@ def run(folder: Path, count: int) -> list[str]:
 
 def make_results(folder: Path) -> None:
     """Put a model, a few trials and all the records of `results/` into a folder."""
-    shutil.copytree(RESULTS, folder, ignore=shutil.ignore_patterns("*.pdf", "*.md"))
+    shutil.copytree(RESULTS, folder, ignore=shutil.ignore_patterns("*.pdf", "*.md", "pictures"))
     for path in folder.glob("*_trials.jsonl"):
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:TRIALS]))
     model = Softmax()

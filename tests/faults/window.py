@@ -16,13 +16,14 @@ from typing import Any
 
 from digitpainter import Painter
 from softmax import Softmax
+from toolkit import learning
 
 import harness
 import numpy as np
 from harness import Case
 
 MOST_GROWTH = 20.0  # MB, of memory, between the first tenth of the events and the last one
-KEYS = ("<Control-z>", "<Escape>", "<Key-a>", "<Return>", "<space>")
+KEYS = ("<Control-z>", "<Escape>", "<Key-a>", "<Return>", "<space>", "<Key-w>", "<Key-1>", "<Key-7>")
 POINTER = ("<ButtonPress-1>", "<B1-Motion>", "<ButtonRelease-1>", "<Motion>", "<Button-4>", "<Button-5>")
 POINTER += ("<ButtonPress-3>", "<ButtonRelease-3>", "<Leave>", "<Enter>")
 WEIGHTS = (4, 60, 4, 5, 2, 2, 1, 1, 1, 1)
@@ -104,6 +105,7 @@ def flat_memory(count: int) -> Callable[[int], None]:
 def random_events(count: int) -> str:
     rng, mark = random.Random(0), flat_memory(count)
     with opened(model, slow, lambda: 1 / 0) as (painter, errors):
+        learning.Lessons(painter, Path("corrections.npz"))
         painter.root.update()
         side = painter.canvas.winfo_width()
         painter.canvas.focus_force()
