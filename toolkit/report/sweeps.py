@@ -292,18 +292,21 @@ def _choice(study: Study, front: Any, results: Results, found: Found, texts: Tex
 
 
 def _final(study: Study, ruled: Mapping[str, Any], results: Results, texts: Texts) -> list[dict[str, Any]]:
-    """Say whether the final model has the configuration that the rule chose."""
-    follows = results.chosen_trials().get(study.name)
+    """Say whether the final model has the configuration that the rule chose, or which trial's it has."""
     for model in (model for model in results.models if model.kind == study.kind):
         trained = model.classifier.trained_on
-        configs = ruled["config"], trained.get("config", {})
-        if follows == ruled["number"] or same(results.configs[study.kind], *configs, but=FREE):
+        like_it = [
+            trial["number"]
+            for trial in (ruled, *study.ended("finished"))
+            if same(results.configs[study.kind], trial["config"], trained.get("config", {}), but=FREE)
+        ]
+        follows = results.chosen_trials().get(study.name, next(iter(like_it), None))
+        key = "choice_not_taken" if follows is None else "choice_other_trial"
+        if follows == ruled["number"]:
             key = "choice_final"
-        else:
-            key = "choice_not_taken" if follows is None else "choice_other_trial"
         count = texts.number(finite(trained.get("count")), 0)
         said = [sentence(key, path=[model.path.name], count=count, other=str(follows))]
-        return [*said, sentence("choice_why_not")] if key == "choice_not_taken" and results.notes else said
+        return [*said, sentence("choice_why_not")] if key != "choice_final" and results.notes else said
     return []
 
 
