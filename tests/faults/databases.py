@@ -100,7 +100,11 @@ def damage_rows(path: Path, rng: np.random.Generator) -> None:
                 f"SELECT {column} FROM {table} WHERE rowid = ?", (row,)
             ).fetchone() or ("",)
             if column.endswith("json") and rng.random() < 0.9:
-                new: Any = to_json(damage_json(json.loads(old or "null"), rng))
+                try:
+                    known = json.loads(old or "null")
+                except (ValueError, RecursionError):  # a row that was damaged just now
+                    known = None
+                new: Any = to_json(damage_json(known, rng))
             else:
                 hostile = [None, -1, 0, 2**62, 1e308, "", "abc", "é😀", b"\0\xff", "9" * 5000, "[" * 9999]
                 new = hostile[rng.integers(len(hostile))]

@@ -32,10 +32,10 @@ def interrupted_runs(folder: Path) -> dict[str, Path]:
     """Return, for each training, the folder of a run that was stopped after the first of its two epochs."""
     log, found = tracking.Run.log, {}
 
-    def stop(self: tracking.Run, epoch: int, metrics: Any) -> None:
+    def stop(self: tracking.Run, epoch: int, *what: Any) -> None:
         if epoch == 2:
             raise KeyboardInterrupt
-        log(self, epoch, metrics)
+        log(self, epoch, *what)
 
     tracking.Run.log = stop  # type: ignore[method-assign]
     try:
