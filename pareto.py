@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from classifier import InputError, write_safely
-from toolkit import commandline, files, trials
+from toolkit import commandline, figures, files, trials
 from toolkit.metrics import METRICS, check_names
 
 import numpy as np
@@ -269,7 +269,7 @@ def panels_of(fronts: Sequence[Front], pairs: Iterable[tuple[str, str]]) -> Pane
 
 def draw(fronts: Sequence[Front], panels: Panels, arguments: argparse.Namespace) -> None:
     """Write the plot and the page that the command line asks for."""
-    from toolkit import figures, frontpage
+    from toolkit import frontpage
 
     studies = " and ".join(front.name for front in fronts)
     figure = figures.front_panels(panels, f"Pareto fronts of {studies}, on the validation split")
@@ -312,6 +312,9 @@ def main(argv: list[str] | None = None) -> None:
     if len(set(objectives)) < 2:
         raise InputError("a front needs two different objectives or more.")
     check_names(objectives)
+    files.check_writable(arguments.output, figures.ENDINGS)
+    for path in filter(None, (arguments.csv, arguments.json, arguments.html)):
+        files.check_writable(path)
 
     fronts = read_fronts(arguments.db, arguments.study or [], objectives)
     every_trial = [trial for front in fronts for trial in front.trials]

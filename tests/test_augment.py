@@ -155,7 +155,7 @@ def test_variants_of_blank_paper_are_blank():
 @pytest.mark.parametrize("name", ["x.xyz", "sheet", "."])
 def test_a_sheet_that_cannot_be_written_is_refused_before_any_work(script, name):
     said = script("toolkit.augment", "--data", "nowhere", "--output", name, status=2).stderr
-    assert "wanted a picture that ends in .png" in said
+    assert "wanted a file that ends in .png" in said
 
 
 @pytest.mark.parametrize(

@@ -335,6 +335,8 @@ def test_the_trials_that_come_with_the_toolkit_can_be_read_and_trained(kind):
         (["--objectives", "loss", "loss"], "two different objectives"),
         (["--study", "nothing"], "there is no study 'nothing' in .*; it holds ann, svm"),
         (["--study", "svm", "--objectives", "accuracy", "epochs"], "no trial of svm has"),
+        (["--output", "3"], "wanted a file that ends in .png, .*; got 3"),
+        (["--output", "front.xyz"], "wanted a file that ends in .png, .*; got front.xyz"),
     ],
 )
 def test_what_cannot_be_shown_is_said(db, words, says):

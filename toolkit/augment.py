@@ -297,10 +297,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     parts = parts_of(arguments.parts)
     _check(arguments.strength, parts)
+    check_writable(arguments.output, PICTURES)
     suffix = Path(arguments.output).suffix.lower()
-    if suffix not in PICTURES:
-        raise InputError(f"wanted a picture that ends in {', '.join(PICTURES)}; got {arguments.output}.")
-    check_writable(arguments.output)
 
     import torch
     import torch.nn.functional as F

@@ -52,6 +52,9 @@ STYLE: dict[Any, Any] = {
 Label = Callable[[str], str]
 
 
+ENDINGS = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")  # of files that `save` writes
+
+
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure, whole or not at all, in the format that the path's ending names: .png or .svg."""
     buffer, ending = io.BytesIO(), Path(path).suffix[1:]

@@ -9,7 +9,7 @@ import platform
 import re
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,14 @@ def write_safely(path: str | os.PathLike[str], content: bytes) -> None:
         raise
 
 
-def check_writable(path: str | os.PathLike[str]) -> int:
+def check_writable(path: str | os.PathLike[str], endings: Sequence[str] = ()) -> int:
     """Return the permissions that a file will have when it is written; nothing is changed.
 
-    Raises InputError when the path is not a regular file, and OSError when its folder cannot be written to.
+    Raises InputError when the path is not a regular file or has none of the endings, such as ".png", and
+    OSError when its folder cannot be written to.
     """
+    if endings and Path(path).suffix.lower() not in endings:
+        raise InputError(f"wanted a file that ends in {', '.join(endings)}; got {path}.")
     target = Path(path).resolve()
     folder = next((parent for parent in target.parents if parent.exists()), target)
     if not folder.is_dir():

@@ -223,7 +223,12 @@ def reproduce(results: Results, texts: Texts) -> dict[str, Any]:
     lines = ["python " + re.sub(r" --(quiet|(data|output|wandb|db)[ =]\S+)", "", line) for line in recorded]
     lines += ["python bench/results.py"] if results.base else []
     lines += ["python bench/softmax_alternatives.py"] if results.alternatives else []
-    lines += ["python experiments/augmentation.py"] if results.means else []
+    flags = [
+        f" --{name} {results.augmented[model][name]}"
+        for model, name in (("ann", "epochs"), ("svm", "copies"))
+        if name in results.augmented.get(model, {})
+    ]
+    lines += ["python experiments/augmentation.py" + "".join(flags)] if results.means else []
     lines += [f"python test_{model.kind}.py" for model in results.models]
     rows = []
     for run in results.trainings:
