@@ -27,6 +27,7 @@ from toolkit import commandline, painting
 if TYPE_CHECKING:
     from detector import Detector
     from digitpainter import Painter
+    from toolkit.report.texts import Texts
 
 # Each classifier's module and class. The class is also the name that people read, and the module names the
 # command that makes its model. To add a classifier, add it here.
@@ -76,32 +77,25 @@ def command(kind: str) -> str:
     return f"python train_{kind}.py"
 
 
-def source(kind: str) -> str:
-    """Say whose model file is taken, and its path from the root; "" if there is none."""
-    file = find_model(kind)
-    if not file.exists():
-        return ""
-    whose = "your model" if file.parent.name == "trained" else "shipped model"
-    return f"{whose}\n{file.relative_to(ROOT)}"
+def models(kind: str, texts: Texts) -> list[painting.Model]:
+    """Return a classifier's models for its card, in the order of `find_models`."""
+    return [
+        painting.Model(
+            str(path.relative_to(ROOT)),
+            texts.say("own" if path.parent.name == "trained" else "shipped"),
+            partial(load, kind, path),
+        )
+        for path in find_models(kind)
+    ]
 
 
 def register(painter: Painter) -> None:
     """Register every classifier, with all its models, in a window, and let them learn from corrections."""
     from toolkit import corrections, learning
 
-    def models(kind: str) -> list[painting.Model]:
-        return [
-            painting.Model(
-                str(path.relative_to(ROOT)),
-                painter.texts.say("own" if path.parent.name == "trained" else "shipped"),
-                partial(load, kind, path),
-            )
-            for path in find_models(kind)
-        ]
-
     cards = {}
     for kind, name in CLASSIFIERS.items():
-        known = models(kind)
+        known = models(kind, painter.texts)
         source = known[0].source if known else ""
         cards[kind] = painter.register(
             name, partial(load, kind), source=source, command=command(kind), models=known
@@ -112,7 +106,7 @@ def register(painter: Painter) -> None:
             cards[kind],
             partial(learning_command, kind),
             ROOT / "trained" / f"{kind}.safetensors",
-            partial(models, kind),
+            partial(models, kind, painter.texts),
         )
         for kind in LEARNERS
         if kind in cards
@@ -140,13 +134,14 @@ def open_window(options: dict[str, Any]) -> NoReturn:
     _run_and_exit(painter.run)
 
 
-def serve_page(port: int, *, show: bool) -> NoReturn:
+def serve_page(port: int, language: str, *, show: bool) -> NoReturn:
     """Serve the page until Ctrl-C, then exit. `show` opens it. Raises InputError if the port is taken."""
     from toolkit import browser
 
-    server = browser.Server(port, load_detector=load_detector)
+    server = browser.Server(port, language=language, load_detector=load_detector)
     for kind, name in CLASSIFIERS.items():
-        server.register(name, partial(load, kind), source=source(kind), command=command(kind))
+        source = "".join(f"{model.source}\n{model.label}" for model in models(kind, server.texts)[:1])
+        server.register(name, partial(load, kind), source=source, command=command(kind))
     print(f"Draw at {server.url} (Ctrl-C ends it).\n{browser.forwarding(server.url)}", flush=True)
     if show:
         browser.open_browser(server.url)
@@ -217,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.pictures:
         answer_pictures(arguments.pictures)
     elif arguments.browser:
-        serve_page(arguments.port, show=not arguments.no_open)
+        serve_page(arguments.port, arguments.lang, show=not arguments.no_open)
     else:
         open_window(painting.options(arguments))
 

@@ -19,10 +19,10 @@ import time
 
 from classifier import ROOT, Classifier, InputError, ModelFileError, best_guess
 from toolkit import browser
-from toolkit.browser import MOST_BYTES, MOST_POINTS, TEXTS, Server
+from toolkit.browser import MOST_BYTES, MOST_POINTS, Server
 from toolkit.drawings import load
 from toolkit.framing import frame_strokes
-from toolkit.painting import TEXTS as WINDOW_TEXTS
+from toolkit.painting import TEXTS as FOLDER
 from toolkit.report.texts import Texts
 
 import chromium
@@ -33,6 +33,7 @@ from fakes import Fake
 
 pytestmark = pytest.mark.server
 
+TEXTS = Texts("en", FOLDER).sentences
 SEVEN = [[[100, 100], [250, 100], [400, 110], [300, 250], [220, 420]]]  # one stroke
 
 
@@ -124,7 +125,7 @@ def test_explanations_come_with_the_answers_if_asked_why(softmax_model, svm_mode
     assert status == 200
     cards = json.loads(content)["cards"]
     image = frame_strokes([np.array(SEVEN[0])])
-    texts = Texts("en", WINDOW_TEXTS)
+    texts = Texts("en", FOLDER)
     for model, card in zip(models, cards, strict=False):
         expected = model.explain(image)
         assert [part["text"] for part in card["parts"]] == [part.say(texts) for part in expected]
@@ -471,20 +472,20 @@ def test_why_covers_the_cards_follows_the_drawing_and_escape_leads_back(softmax_
     page = tab(serve(softmax_model, Fake()))
     said = "at('reasons').innerText"
     press(page, "w")
-    assert page.evaluate(said) == TEXTS["nothing"]
+    assert page.evaluate(said) == TEXTS["why_nothing"]
     draw(page, SEVEN)
-    line = Texts("en", WINDOW_TEXTS).say("why_ink")
+    line = TEXTS["why_ink"]
     page.until(f"{said}.includes({json.dumps(line)})")
     assert page.evaluate("document.querySelectorAll('.reason').length") == 1, "the other cannot explain"
     picture = "document.querySelector('.reason canvas').getContext('2d').getImageData(0, 0, 28, 28).data"
     assert page.evaluate(f"new Set({picture}).size") > 20
-    assert page.evaluate("at('why').textContent") == TEXTS["close"]
+    assert page.evaluate("at('why').textContent") == f"{TEXTS['why_close']} (Esc)"
     press(page, "Escape")
     assert page.evaluate("at('reasons').hidden && strokes.length === 1")
     press(page, "Escape")
     assert page.evaluate("strokes.length") == 0
     page.evaluate("at('why').click()")
-    assert page.evaluate(said) == TEXTS["nothing"]
+    assert page.evaluate(said) == TEXTS["why_nothing"]
 
 
 def test_what_goes_wrong_is_said(serve, tab):
@@ -499,13 +500,13 @@ def test_what_goes_wrong_is_said(serve, tab):
     page.until("asked = 0, ask(), !at('doubt').hidden")  # the detector may have been loading
     assert settle(page)[0]["note"] == "unsure, 50.0 %"
     why = page.evaluate("at('cards').children[1].querySelector('.why').innerText")
-    assert why.splitlines() == ["There is no model file <b>x</b>.", TEXTS["make"], "python train_broken.py"]
+    assert why.splitlines() == ["There is no model file <b>x</b>.", TEXTS["remedy"], "python train_broken.py"]
     assert "broken" not in page.evaluate("at('said').textContent")
     server.shutdown()
     server.server_close()
     page("Network.setBlockedURLs", urls=["*"])
     draw(page, SEVEN)
-    page.until(f"!at('trouble').hidden && at('trouble').textContent === {json.dumps(TEXTS['lost'])}")
+    page.until(f"!at('trouble').hidden && at('trouble').textContent === {json.dumps(TEXTS['page_lost'])}")
     page.events = [event for event in page.events if event.get("method") != "Log.entryAdded"]
 
 
@@ -527,3 +528,12 @@ def test_everything_fits_every_screen(width, height, dark, serve, tab):
     )
     assert ink == ([242, 242, 242, 255] if dark else [28, 28, 28, 255])
     assert page.evaluate("getComputedStyle(paper).touchAction") == "none"
+
+
+def test_the_page_speaks_the_languages_of_the_window(serve, tab):
+    spanish = Texts("es", FOLDER).sentences
+    page = tab(serve(Fake(0.5, unsure_below=0.8), language="es"))
+    assert page.evaluate("document.documentElement.lang") == "es"
+    assert page.evaluate("document.title") == spanish["title"]
+    draw(page, SEVEN)
+    assert settle(page)[0]["note"] == "duda, 50,0 %"

@@ -7,6 +7,8 @@ import sys
 
 import predict
 from classifier import ROOT, Classifier, InputError, ModelFileError
+from toolkit.painting import TEXTS
+from toolkit.report.texts import Texts
 
 import numpy as np
 import pytest
@@ -113,8 +115,10 @@ def test_every_classifier_can_be_named(softmax_model, tmp_path, monkeypatch):
     assert predict.load("softmax").config == softmax_model.config
     assert predict.find_models("softmax") == [tmp_path / "softmax.safetensors"]
     assert predict.find_models("svm") == []
-    assert "softmax.safetensors" in predict.source("softmax")
-    assert predict.source("svm") == ""
+    texts = Texts("en", TEXTS)
+    (model,) = predict.models("softmax", texts)
+    assert (model.label, model.source) == ("softmax.safetensors", "shipped model")
+    assert predict.models("svm", texts) == []
     for kind, name in predict.CLASSIFIERS.items():
         script = predict.command(kind).split()[1]
         assert (ROOT / script).is_file()

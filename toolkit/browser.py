@@ -17,7 +17,6 @@ import socketserver
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,7 @@ from urllib.parse import urlsplit
 
 from classifier import InputError, best_guess
 from toolkit.framing import frame_strokes
-from toolkit.painting import BOX, explain, reason
-from toolkit.painting import TEXTS as WINDOW_TEXTS
+from toolkit.painting import BOX, TEXTS, explain, reason
 from toolkit.report.texts import Texts
 from toolkit.why import Part
 
@@ -37,25 +35,6 @@ MOST_BYTES = 1_000_000  # of a request
 MOST_POINTS = 20_000  # of a drawing: minutes of scribbling
 LOOPBACK = {"127.0.0.1", "localhost"}  # a tunnel may change the port
 COLAB = (".googleusercontent.com", ".colab.dev")  # where Colab shows pages of its machines
-
-TEXTS = {  # every text of the page
-    "title": "Draw a digit",
-    "hint": "Draw a digit here",
-    "keys": "Ctrl+Z takes back a stroke, Esc all of them\n+ and - set the pen's width",
-    "canvas": "Paper to draw a digit on",
-    "undo": "Undo",
-    "clear": "Clear",
-    "pen": "Pen",
-    "seen": "what the\nclassifiers see",
-    "loading": "loading …",
-    "unsure": "unsure, ",
-    "make": "To make it:",
-    "doubt": "not a digit?",
-    "why": "Why?",
-    "close": "Close (Esc)",
-    "nothing": "Draw a digit: here stands why each classifier answers as it does.",
-    "lost": "No answer from predict.py: it has ended, or the connection is lost.",
-}
 
 
 class Refusal(Exception):
@@ -104,12 +83,14 @@ class Server(ThreadingHTTPServer):
     Parameters
     ----------
     port : 0 for any free one.
+    language : of the page, as the window speaks it.
     load_detector : makes an object whose `is_digit(image)` says whether an image, uint8 (28, 28), is a digit.
 
     Attributes
     ----------
     token : the secret part of the address.
     url : the address of the page.
+    texts : those of the window.
 
     Raises
     ------
@@ -118,11 +99,14 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int = 0, *, load_detector: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, port: int = 0, *, language: str = "en", load_detector: Callable[[], Any] | None = None
+    ) -> None:
         try:
             super().__init__(("127.0.0.1", port), Handler)
         except (OSError, OverflowError) as error:
             raise InputError(f"port {port} cannot be used: {error}.") from None
+        self.texts = Texts(language, TEXTS)
         self.token = secrets.token_urlsafe(24)
         self.url = f"http://127.0.0.1:{self.server_address[1]}/{self.token}/"
         self._models: list[tuple[dict[str, str], Model]] = []
@@ -143,7 +127,7 @@ class Server(ThreadingHTTPServer):
         """
         image = frame_strokes(strokes)
         asked = [
-            (about, model.ask(lambda classifier: _card(classifier, image, why)))
+            (about, model.ask(lambda classifier: self._card(classifier, image, why)))
             for about, model in self._models
         ]
         judged = self._detector and self._detector.ask(lambda detector: bool(detector.is_digit(image)))
@@ -156,9 +140,27 @@ class Server(ThreadingHTTPServer):
             "is_digit": is_digit,
         }
 
+    def _card(self, classifier: Any, image: np.ndarray, why: bool) -> dict[str, Any]:
+        """Return a classifier's answer, with its explanation if asked why; without "digit" if it has none."""
+        probabilities = classifier.predict_proba(image) if image.any() else None
+        if probabilities is None:
+            return {}
+        digit, unsure = best_guess(probabilities, classifier.metrics.get("unsure_below"))
+        card = {"digit": digit, "unsure": unsure, "probabilities": probabilities.tolist()}
+        return card | ({"parts": [self._part(part) for part in explain(classifier, image)]} if why else {})
+
+    def _part(self, part: Part) -> dict[str, Any]:
+        """Return one line of an explanation and its pictures, whose values are -1 to 1."""
+        pictures = []
+        for values, digit, weight in part.pictures:
+            share = np.nan_to_num(values / max(float(np.abs(values).max(initial=0)), 1e-12))
+            pictures.append({"values": share.round(3).tolist(), "digit": digit, "weight": weight})
+        return {"text": part.say(self.texts), "signed": part.signed, "pictures": pictures}
+
     def page(self, nonce: str) -> bytes:
         """Return the page, with its texts and the random word that allows its own script and style."""
-        settings = json.dumps({"box": BOX, "texts": TEXTS}).replace("<", "\\u003c")
+        about = {"box": BOX, "language": self.texts.language, "texts": self.texts.sentences}
+        settings = json.dumps(about).replace("<", "\\u003c")
         page = PAGE.read_text(encoding="utf-8")
         return page.replace("{{nonce}}", nonce).replace("{{settings}}", settings).encode()
 
@@ -168,30 +170,6 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # the browser went away in the middle of an answer
             super().handle_error(request, client_address)
-
-
-def _card(classifier: Any, image: np.ndarray, why: bool) -> dict[str, Any]:
-    """Return a classifier's answer, with its explanation if asked why; without "digit" if it has none."""
-    probabilities = classifier.predict_proba(image) if image.any() else None
-    if probabilities is None:
-        return {}
-    digit, unsure = best_guess(probabilities, classifier.metrics.get("unsure_below"))
-    card = {"digit": digit, "unsure": unsure, "probabilities": probabilities.tolist()}
-    return card | ({"parts": [_part(part) for part in explain(classifier, image)]} if why else {})
-
-
-@cache
-def _texts() -> Texts:
-    return Texts("en", WINDOW_TEXTS)
-
-
-def _part(part: Part) -> dict[str, Any]:
-    """Return one line of an explanation and its pictures, whose values are -1 to 1."""
-    pictures = []
-    for values, digit, weight in part.pictures:
-        share = np.nan_to_num(values / max(float(np.abs(values).max(initial=0)), 1e-12))
-        pictures.append({"values": share.round(3).tolist(), "digit": digit, "weight": weight})
-    return {"text": part.say(_texts()), "signed": part.signed, "pictures": pictures}
 
 
 def _result(future: Future[dict[str, Any]] | None) -> dict[str, Any]:
