@@ -1,6 +1,6 @@
 """Make the pictures of the README's tour from what ships: the models, the trials, the records of trainings.
 
-    python bench/pictures.py            # results/pictures/*.png, in a minute
+python bench/pictures.py            # results/pictures/*.png, in a minute
 """
 
 from __future__ import annotations
