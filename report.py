@@ -130,6 +130,8 @@ def _read_augmentation(path: Path, results: Results) -> None:
 
 def read_text(path: str | None) -> list[dict[str, Any]]:
     """Return the blocks of the user's own text. Raises InputError for a file that cannot be read as text."""
+    if path and Path(path).exists() and not Path(path).is_file():
+        raise InputError(f"cannot read {path}: it is not a file.")
     try:
         return markdown.blocks(Path(path).read_text(encoding="utf-8-sig")) if path else []
     except (OSError, UnicodeError) as error:

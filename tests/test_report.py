@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -483,6 +484,14 @@ def test_a_text_that_cannot_be_read_is_named(place, content):
         (place / "mine.md").write_bytes(content)
     with pytest.raises(InputError, match=r"cannot read mine\.md"):
         report.main(["--discussion", "mine.md"])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_text_is_read_from_a_file_only(place):
+    os.mkfifo(place / "pipe")
+    for endless in ("pipe", "/dev/zero"):  # one waits for a writer, the other has no end
+        with pytest.raises(InputError, match=r"cannot read .*: it is not a file"):
+            report.main(["--discussion", endless])
 
 
 def said(entries) -> list[str]:

@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -27,6 +28,7 @@ from toolkit import commandline, datasets  # noqa: E402
 from toolkit.files import InputError  # noqa: E402
 
 CPU_SECONDS, WALL_SECONDS, MEGABYTES = 2.0, 120.0, 1000  # of a case, at most
+MOST_MEMORY = 6_000_000_000  # bytes of the campaign: a case that asks for more is a fault, and not its end
 Case = tuple[str, Callable[[], str]]  # its name, and what runs it: returns "valid" or "refused"
 
 LIBRARIES = (
@@ -203,9 +205,16 @@ def limits(seconds: float = CPU_SECONDS) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
     try:
         yield
+    except OverLimit:
+        _check_memory(before)
+        raise
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
+    _check_memory(before)
+
+
+def _check_memory(before: float) -> None:
     used = _status("VmHWM") - before
     assert used < MEGABYTES, f"it took {used:.0f} MB"
 
@@ -216,7 +225,8 @@ def _status(name: str) -> float:
 
 
 def prepare() -> None:
-    """Keep a damaged record or an option from starting a download, and the disk from deciding the time."""
+    """Keep cases from starting a download or taking all memory, and the disk from deciding the time."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     datasets._download = lambda folder: "no network"
     os.fsync = lambda descriptor: None
 
