@@ -57,6 +57,9 @@ def read(arguments: Any) -> Results:
     """Read and measure everything. Raises InputError for results that are there but damaged."""
     configs = {kind: import_module(f"train_{kind}").Config for kind in CLASSIFIERS}
     results, folder, runs = Results(CLASSIFIERS, configs), Path(arguments.results), Path(arguments.runs)
+    paths = {kind: evaluation.default_model(kind, arguments.dataset) for kind in CLASSIFIERS}
+    paths = {kind: path for kind, path in paths.items() if path.is_file()}
+    results.test, results.drawn = data.load_images(arguments) if paths else (None, None)
     order = list(CLASSIFIERS)
     results.studies = sorted(
         read_studies(arguments.db, folder),
@@ -78,9 +81,6 @@ def read(arguments: Any) -> Results:
     own = runs / "augmentation/results.jsonl"
     if path := first("augmentation experiment", own, folder / "augmentation.jsonl"):
         _read_augmentation(path, results)
-    paths = {kind: evaluation.default_model(kind, arguments.dataset) for kind in CLASSIFIERS}
-    paths = {kind: path for kind, path in paths.items() if path.is_file()}
-    results.test, results.drawn = data.load_images(arguments) if paths else (None, None)
     for kind, path in paths.items():
         model = getattr(import_module(kind), CLASSIFIERS[kind])
         results.models.append(data.test_model(kind, path, model, results.test, results.drawn))

@@ -494,6 +494,12 @@ def test_a_text_is_read_from_a_file_only(place):
             report.main(["--discussion", endless])
 
 
+def test_wrong_drawings_are_refused_before_any_work(place, monkeypatch):
+    monkeypatch.setattr(report, "read_studies", lambda *_: pytest.fail("the studies were read"))
+    with pytest.raises(InputError, match=r"there is no file nothing\.npz"):
+        report.main(["--drawn", "nothing.npz", "--dataset", "digits"])
+
+
 def said(entries) -> list[str]:
     return [entry["key"] for entry in entries]
 
