@@ -15,6 +15,7 @@ import train_softmax
 from classifier import InputError
 from experiments.augmentation import TEST_SETS
 from predict import CLASSIFIERS
+from softmax import Softmax
 from toolkit import datasets, figures, files, tracking
 from toolkit import trials as record
 from toolkit.metrics import METRICS, Metric
@@ -495,6 +496,7 @@ def test_a_text_is_read_from_a_file_only(place):
 
 
 def test_wrong_drawings_are_refused_before_any_work(place, monkeypatch):
+    Softmax().save(place / "models" / "softmax.safetensors")
     monkeypatch.setattr(report, "read_studies", lambda *_: pytest.fail("the studies were read"))
     with pytest.raises(InputError, match=r"there is no file nothing\.npz"):
         report.main(["--drawn", "nothing.npz", "--dataset", "digits"])
