@@ -25,6 +25,7 @@ them out, with the texts of `toolkit/report/en.yaml` or `es.yaml`.
 from __future__ import annotations
 
 import datetime
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -181,7 +182,9 @@ def render(data: Mapping[str, Any], folder: Path) -> bytes:
     """Lay out the report as a PDF; the folder holds its figures."""
     import typst
 
-    files.write_json(folder / "data.json", data)
+    # A name of a file or person may hold bytes that are no UTF-8, which Typst does not take.
+    text = json.dumps(files.jsonable(data), ensure_ascii=False)
+    (folder / "data.json").write_text(text, encoding="utf-8", errors="replace")
     shutil.copy(FOLDER / "report.typ", folder)
     shutil.copy(FOLDER / f"{data['language']}.yaml", folder / "texts.yaml")
     # With its own fonts alone, the pages are the same on every computer.

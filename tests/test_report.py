@@ -495,6 +495,12 @@ def test_a_text_is_read_from_a_file_only(place):
             report.main(["--discussion", endless])
 
 
+def test_a_name_that_is_no_utf_8_is_printed_all_the_same(place):
+    Softmax().save(place / "models" / "softmax.safetensors")
+    report.main(["--author", "\udcff", "--dataset", "digits", "--limit", "100", "--quiet"])
+    assert pages(place / "report.pdf") > 1
+
+
 def test_wrong_drawings_are_refused_before_any_work(place, monkeypatch):
     Softmax().save(place / "models" / "softmax.safetensors")
     monkeypatch.setattr(report, "read_studies", lambda *_: pytest.fail("the studies were read"))
