@@ -183,7 +183,7 @@ def render(data: Mapping[str, Any], folder: Path) -> bytes:
     import typst
 
     # A name of a file or person may hold bytes that are no UTF-8, which Typst does not take.
-    text = json.dumps(files.jsonable(data), ensure_ascii=False)
+    text = json.dumps(files.jsonable(data), ensure_ascii=False, default=str)
     (folder / "data.json").write_text(text, encoding="utf-8", errors="replace")
     shutil.copy(FOLDER / "report.typ", folder)
     shutil.copy(FOLDER / f"{data['language']}.yaml", folder / "texts.yaml")

@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import predict
 from classifier import Classifier
 from toolkit import commandline, datasets, drawings, files, finetuning
-from toolkit.datasets import ImageSet
 from toolkit.training import Job
 
 import numpy as np
@@ -41,8 +40,7 @@ def measure(
     script = importlib.import_module(f"train_{kind}")
     old: Classifier = predict.load(kind, model)
     job = Job(kind, script.Config.read(script.fine_config(model)), base=model, **where)
-    known = ImageSet(np.zeros((0, 28, 28), np.uint8), np.zeros(0, int), "")
-    options: dict[str, Any] = {}
+    known, options = finetuning.NOTHING, {}
     if kind == "ann":
         known, options = finetuning.sample(job, old), {"seed": job.seed}
     mnist: dict[str, Any] = {"dataset": job.dataset, "data": job.data}

@@ -56,7 +56,7 @@ ENDINGS = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")  #
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure, whole or not at all, in the format that the path's ending names: .png or .svg."""
+    """Write a figure, whole or not at all, in the format that the path's ending names, one of `ENDINGS`."""
     buffer, ending = io.BytesIO(), Path(path).suffix[1:]
     # Without a date, the same figure gives the same file.
     figure.savefig(buffer, format=ending, dpi=200, metadata={"Date": None} if ending == "svg" else None)

@@ -31,6 +31,7 @@ SAMPLE = 3_000  # images of the training split that are trained on again
 DRAWN_SAMPLE = 1_000  # variants of each set of drawings that the model was trained on
 VARIANTS = 1_000  # of all corrections together; each has at least one
 WATCHED = 2_000  # images of the validation split that must be read as well as before
+NOTHING = ImageSet(np.zeros((0, 28, 28), np.uint8), np.zeros(0, int), "")  # a sample without images
 TOLERATED = 0.001  # the share of them that may be lost
 
 
@@ -41,9 +42,7 @@ def load(job: Job[Any], old: Classifier, *, with_sample: bool = True) -> Data:
     """
     if job.config.part(type(old.config)) != old.config:
         raise InputError(f"fine-tuning keeps what {job.base} looks like: leave out the flags that change it.")
-    known = (
-        sample(job, old) if with_sample else ImageSet(np.zeros((0, 28, 28), np.uint8), np.zeros(0, int), "")
-    )
+    known = sample(job, old) if with_sample else NOTHING
     sets = [drawings.load(name, "train") for name in job.drawings]
     where: dict[str, Any] = {"dataset": job.dataset, "data": job.data}
     watched = min(WATCHED, job.limit or WATCHED)

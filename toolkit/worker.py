@@ -54,7 +54,7 @@ class Worker:
                     self.objective, callbacks=[self.say, self.stop_at_total], catch=(Exception,)
                 )
             except _DatabaseFailed as failed:
-                raise failed.error from failed.error.__cause__
+                raise failed.__cause__  # type: ignore[misc]  # noqa: B904 -- its own cause stays
             except Exception as error:
                 # When the database fails, Optuna's own clean-up may fail next: the first failure is the one.
                 if isinstance(error, (AssertionError, UnboundLocalError)) and error.__context__:
@@ -126,7 +126,7 @@ class Worker:
                 trial.set_user_attr("reason", reason(error))
                 raise
         except StorageInternalError as error:
-            raise _DatabaseFailed(error) from None
+            raise _DatabaseFailed from error
 
     def _train(self, trial: Any) -> tuple[float, ...]:
         from toolkit.evaluation import measure
@@ -294,12 +294,8 @@ class _DatabaseFailed(BaseException):
     """A full disk, say, in the midst of a trial.
 
     Not an Exception: Optuna would take the trial for failed. So it looks like one whose process was killed,
-    which is run again.
+    which is run again. Its cause is the error.
     """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 def threads(settings: Settings) -> int:
